@@ -1,0 +1,54 @@
+# Two commands to begin with: `make demo` and `make test`.
+PYTHON ?= python3
+VENV = .venv
+BIN = $(VENV)/bin
+DEMO ?= runs/digits5
+
+.PHONY: demo test slow lint env env-jax lock wheel
+
+demo: env
+	$(BIN)/python -m cckeras.train --benchmark=digits5 --run_dir=$(DEMO)
+	$(BIN)/python -m cckeras.verify $(DEMO)
+	$(BIN)/python -m cckeras.evaluate $(DEMO)
+
+test: env lint
+	$(BIN)/python -m pytest
+
+slow: env
+	$(BIN)/python -m pytest -m slow
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+env: $(VENV)/.complete
+
+$(VENV)/.complete: requirements/tensorflow.lock pyproject.toml setup.py
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements/tensorflow.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --editable .
+	touch $@
+
+# Keras on JAX alone: TensorFlow is not installed.
+env-jax: .venv-jax/.complete
+
+.venv-jax/.complete: requirements/jax.lock pyproject.toml setup.py
+	$(PYTHON) -m venv --clear .venv-jax
+	.venv-jax/bin/pip install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements/jax.lock
+	.venv-jax/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --editable .
+	touch $@
+
+# Needs uv (pip install uv).
+lock:
+	for name in jax tensorflow; do \
+		uv pip compile --quiet --no-header --generate-hashes \
+			--python-version 3.11 requirements/$$name.in \
+			-o requirements/$$name.lock; \
+	done
+
+wheel: env
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -1,0 +1,20 @@
+"""Backbones: each network written once, over a layer factory.
+
+A backbone is a function `(x, layers) -> features [batch, features]` that asks
+the factory `layers` for its convolutions and normalisations (factory.py).
+"""
+
+from cckeras.backbones.conv4 import conv4
+from cckeras.backbones.resnet18 import resnet18
+from cckeras.errors import choose
+
+BACKBONES = {"conv4": conv4, "resnet18": resnet18}
+
+
+def backbone(name: str):
+    """Return the backbone function of a name.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    return BACKBONES[choose("backbone", name, BACKBONES)]

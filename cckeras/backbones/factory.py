@@ -1,0 +1,114 @@
+"""Layer factories: what a backbone asks for its layers with weights."""
+
+from __future__ import annotations
+
+import keras
+
+from cckeras.layers.batch_norm import BatchNorm
+from cckeras.layers.cond_conv import CondConv2D
+from cckeras.layers.initializers import FanInUniform
+
+NORM_MOMENTUM = 0.9
+NORM_EPSILON = 1e-5
+
+
+class LayerFactory:
+    """Plain Keras layers, all of them one task's own.
+
+    After a network was built, `variables` holds every variable that the
+    factory made, `{"layer/variable": keras.Variable}`.
+
+    Args:
+        seed: list of integers and strings; with a layer's name it decides the
+            layer's initial values.
+    """
+
+    def __init__(self, seed):
+        self.seed = list(seed)
+        self.variables: dict[str, keras.Variable] = {}
+
+    def initializer(self, name: str, fan_in: int | None = None):
+        """Return the initial values of the variable `"layer/variable"`."""
+        return FanInUniform([*self.seed, name], fan_in)
+
+    def conv(self, x, filters, kernel_size, *, strides=1, name):
+        """Return a "same" convolution without a bias of `x`."""
+        layer = keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=self.initializer(f"{name}/kernel"),
+            name=name,
+        )
+        return self._apply(layer, x)
+
+    def norm(self, x, *, name):
+        """Return batch-normalised `x`; the moving variance is the biased one."""
+        layer = BatchNorm(
+            momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, name=name
+        )
+        return self._apply(layer, x)
+
+    def head(self, features, classes: int):
+        """Return the logits `[B, classes]`."""
+        layer = keras.layers.Dense(
+            classes,
+            kernel_initializer=self.initializer("head/kernel"),
+            bias_initializer=self.initializer("head/bias", features.shape[-1]),
+            dtype="float32",
+            name="head",
+        )
+        return self._apply(layer, features)
+
+    def _apply(self, layer, x):
+        y = layer(x)
+        for variable in layer.variables:
+            self.variables[f"{layer.name}/{variable.name}"] = variable
+        return y
+
+
+class BankFactory(LayerFactory):
+    """Convolutions are one task's views of shared kernel banks.
+
+    Args:
+        seed: as in `LayerFactory`.
+        banks: `{layer: CondConv2D}`, filled on the first use.
+        task: name of the task; the banks grow by it.
+        experts: as in `CondConv2D.grow`.
+        options: further arguments of `CondConv2D`.
+    """
+
+    def __init__(self, seed, banks, task, experts, options):
+        super().__init__(seed)
+        self.banks = banks
+        self.task = task
+        self.experts = experts
+        self.options = options
+
+    def conv(self, x, filters, kernel_size, *, strides=1, name):
+        if name not in self.banks:
+            bank = CondConv2D(
+                filters,
+                kernel_size,
+                strides=strides,
+                padding="same",
+                use_bias=False,
+                name=name,
+                **self.options,
+            )
+            bank.build(x.shape)
+            self.banks[name] = bank
+        bank = self.banks[name]
+        bank.grow(
+            self.task,
+            self.experts,
+            kernel_initializer=self.initializer(f"{name}/kernel"),
+            router_initializer=lambda part, fan_in: self.initializer(
+                f"{name}/router_{part}", fan_in
+            ),
+        )
+        for role, variable in bank.owned(self.task).items():
+            self.variables[f"{name}/{role}"] = variable
+        return bank.for_task(self.task, name=name)(x)

@@ -1,0 +1,43 @@
+"""resnet18 in its CIFAR form: a 3x3 stem without pooling."""
+
+from keras import layers as kl
+
+
+def resnet18(x, layers):
+    """Basic blocks [2, 2, 2, 2] of 64 to 512 channels (methods.md 2).
+
+    Args:
+        x: `[B, H, W, C]`, H and W at least 8.
+        layers: a `LayerFactory`.
+
+    Returns:
+        `[B, 512]`.
+    """
+    x = layers.conv(x, 64, 3, name="stem_conv")
+    x = kl.ReLU(name="stem_relu")(layers.norm(x, name="stem_norm"))
+    for stage, filters in enumerate((64, 128, 256, 512), 1):
+        for block in (1, 2):
+            strides = 2 if stage > 1 and block == 1 else 1
+            x = basic_block(
+                x, layers, filters, strides, f"stage{stage}_{block}"
+            )
+    return kl.GlobalAveragePooling2D(name="features")(x)
+
+
+def basic_block(x, layers, filters, strides, name):
+    """Two 3x3 convolutions beside the identity, or a projection of it."""
+    shortcut = x
+    x = layers.conv(x, filters, 3, strides=strides, name=f"{name}_conv1")
+    x = kl.ReLU(name=f"{name}_relu1")(layers.norm(x, name=f"{name}_norm1"))
+    x = layers.norm(
+        layers.conv(x, filters, 3, name=f"{name}_conv2"), name=f"{name}_norm2"
+    )
+    if shortcut.shape != x.shape:
+        shortcut = layers.norm(
+            layers.conv(
+                shortcut, filters, 1, strides=strides, name=f"{name}_project"
+            ),
+            name=f"{name}_project_norm",
+        )
+    x = kl.Add(name=f"{name}_add")([x, shortcut])
+    return kl.ReLU(name=f"{name}_relu2")(x)

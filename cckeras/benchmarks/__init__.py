@@ -1,0 +1,19 @@
+"""Benchmarks: sequences of tasks with their data, registered by name."""
+
+from cckeras.benchmarks.cifar100_20 import cifar100_20
+from cckeras.benchmarks.digits5 import digits5
+from cckeras.errors import choose
+
+BENCHMARKS = {
+    "digits5": digits5,
+    "cifar100_20": cifar100_20,
+}
+
+
+def benchmark(name: str):
+    """Return a benchmark's function `(config, data_dir) -> Benchmark`.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    return BENCHMARKS[choose("benchmark", name, BENCHMARKS)]

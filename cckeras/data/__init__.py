@@ -1,0 +1,1 @@
+"""Data: sources of images, transforms and the training pipeline."""

@@ -1,0 +1,105 @@
+"""Labelled images with random access, and seeded stratified splits."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+class Images(Protocol):
+    """Random access to images of one size."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices) -> np.ndarray:
+        """Return uint8 `[len(indices), H, W, 3]`."""
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images that are an array `[N, H, W, 3]` of uint8 in memory."""
+
+    array: np.ndarray
+
+    def __len__(self):
+        return len(self.array)
+
+    def read(self, indices):
+        return self.array[indices]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their class numbers, int64 `[N]`."""
+
+    images: Images
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+    def subset(self, indices) -> Split:
+        """Return the images of these places, in this order."""
+        return Split(Subset(self.images, indices), self.labels[indices])
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 that changes with the labels, the number of images
+        or the pixels of a few of them."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.labels).tobytes())
+        few = np.unique(np.linspace(0, len(self) - 1, 8).astype(int))
+        digest.update(np.ascontiguousarray(self.images.read(few)).tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some of a source's images."""
+
+    images: Images
+    indices: np.ndarray
+
+    def __len__(self):
+        return len(self.indices)
+
+    def read(self, indices):
+        return self.images.read(self.indices[indices])
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task's classes and splits; `test` and `validation` may be empty."""
+
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 over the fingerprints of the three splits."""
+        parts = [self.train, self.validation, self.test]
+        text = "|".join(part.fingerprint() for part in parts)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def stratified(labels, fraction: float, seed) -> tuple[np.ndarray, np.ndarray]:
+    """Split places into (rest, chosen) with `fraction` of every class chosen.
+
+    Of a class of two or more images at least one is chosen and one is left;
+    a class of one image is left whole.
+
+    Args:
+        labels: int array `[N]`.
+        fraction: share of every class, in 0..1.
+        seed: integer, or list of integers.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        places = rng.permutation(np.flatnonzero(labels == label))
+        count = int(round(fraction * len(places)))
+        count = min(max(count, 1), len(places) - 1)
+        chosen[places[:count]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)

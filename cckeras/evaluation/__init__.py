@@ -1,0 +1,1 @@
+"""Accuracy, task-free rules, and the report."""

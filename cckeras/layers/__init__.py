@@ -1,0 +1,1 @@
+"""Keras layers whose kernels are shared between tasks."""

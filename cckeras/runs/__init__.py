@@ -1,0 +1,1 @@
+"""The run folder: layout, atomic commit, opening, verification."""

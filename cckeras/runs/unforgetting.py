@@ -1,0 +1,81 @@
+"""The checks of unforgetting, on networks in memory (design.md 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from cckeras.runs.run import Probe
+
+TOLERANCE = 1e-4
+PROBE_IMAGES = 16
+
+
+def probe_logits(model: keras.Model, images) -> np.ndarray:
+    """Return the logits of a few images, op by op: no graph is traced."""
+    return ops.convert_to_numpy(model(images, training=False))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two sets of logits agree: bit for bit, or within a tolerance."""
+
+    holds: bool
+    exact: bool
+    difference: float
+
+    @property
+    def text(self) -> str:
+        """What a table says of it."""
+        if self.exact:
+            return "equal, bit for bit"
+        verdict = "within" if self.holds else "NOT within"
+        return f"{verdict} {TOLERANCE:g} (largest difference {self.difference:.2g})"
+
+
+def compare_logits(logits, expected, exactly: bool) -> Comparison:
+    """Compare logits.
+
+    Args:
+        logits, expected: arrays of one shape.
+        exactly: whether equality bit for bit is required.
+    """
+    if logits.shape != expected.shape:
+        return Comparison(False, False, float("inf"))
+    exact = logits.tobytes() == expected.tobytes()
+    difference = float(np.max(np.abs(logits - expected)))
+    holds = exact or (not exactly and difference <= TOLERANCE)
+    return Comparison(holds, exact, difference)
+
+
+def changed_tasks(method, records, probes: dict[str, Probe], here) -> list[str]:
+    """Return what no longer holds of committed tasks, one sentence each.
+
+    Args:
+        method: the whole run's networks, in memory.
+        records: records of the committed tasks.
+        probes: the tasks' probes.
+        here: the environment of this process.
+    """
+    problems = []
+    for record in records:
+        task = method.tasks[record["name"]]
+        if method.digest(task) != record["digest"]:
+            problems.append(
+                f"what task {task.name!r} owns is no longer as it was committed"
+            )
+            continue
+        probe = probes[task.name]
+        comparison = compare_logits(
+            probe_logits(method.task_model(task.name), probe.images),
+            probe.logits,
+            exactly=record["environment"] == here,
+        )
+        if not comparison.holds:
+            problems.append(
+                f"the logits of task {task.name!r} are {comparison.text}"
+            )
+    return problems

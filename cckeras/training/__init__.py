@@ -1,0 +1,1 @@
+"""Training: one task after another, resumable, checked before it is kept."""

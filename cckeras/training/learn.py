@@ -1,0 +1,199 @@
+"""The training loop: one task after another, each committed when proven."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from cckeras.backbones.multiply_adds import multiply_adds
+from cckeras.benchmarks.base import Benchmark
+from cckeras.data.sources import TaskData
+from cckeras.errors import CheckError, InputError
+from cckeras.methods.base import Method, PhaseResult, Task
+from cckeras.runs import files
+from cckeras.runs.environment import environment
+from cckeras.runs.run import TASKS, TRAINING, Probe, Run, folder_name
+from cckeras.runs.unforgetting import (
+    PROBE_IMAGES,
+    changed_tasks,
+    probe_logits,
+)
+from cckeras.training.checkpoint import Checkpoints, TrainingState
+from cckeras.training.phase import accuracy, compile_model, train_phase
+
+
+def learn(
+    run: Run,
+    benchmark: Benchmark,
+    *,
+    threads: int = 0,
+    observe=None,
+) -> Run:
+    """Learn the benchmark's tasks that the run does not have yet.
+
+    Args:
+        run: an opened or new run, whose lock the caller holds.
+        benchmark: tasks and data.
+        threads: what to record as the number of threads, 0 for all.
+        observe: called as `observe(task, data, phase)` before each phase;
+            returns more Keras callbacks.
+
+    Raises:
+        InputError: if a committed task's data has changed, or the loss is not
+            finite.
+        CheckError: if an earlier task has changed; nothing is committed.
+    """
+    remove_uncommitted(run)
+    method = run.load()
+    here = environment(threads)
+    probes = {task.name: run.probe(task.name) for task in run.tasks}
+    for name in benchmark.tasks:
+        if name in method.tasks:
+            continue
+        data = benchmark.load(name)
+        task = Task(name, len(method.tasks) + 1, tuple(data.classes))
+        record = learn_task(run, method, task, data, here, observe)
+        problems = changed_tasks(method, run.records, probes, here)
+        if problems:
+            raise CheckError(
+                f"Expected learning task {name!r} to leave earlier tasks as "
+                f"they were. Received: {'; '.join(problems)}. Nothing was "
+                "committed."
+            )
+        images = _probe_images(data)
+        probes[name] = Probe(
+            images, probe_logits(method.task_model(name), images)
+        )
+        run.commit(method, record, probes[name])
+        Checkpoints(run.path / TRAINING).clear()
+    return run
+
+
+def learn_task(
+    run: Run, method: Method, task: Task, data: TaskData, here, observe=None
+) -> dict:
+    """Train a task's phases, resuming where training stands; return its record."""
+    checkpoints = Checkpoints(run.path / TRAINING)
+    state = checkpoints.newest(task.name) or TrainingState(task.name)
+    method.grow(task)
+    model = method.task_model(task.name)
+    if state.first_accuracy is None:
+        compile_model(model, "sgd")
+        state.first_accuracy = accuracy(model, data.test)
+    phases = method.phases(task)
+    result = None
+    number = 0
+    while True:
+        try:
+            phase = phases.send(result)
+        except StopIteration:
+            break
+        if number < len(state.results):
+            result = PhaseResult(**state.results[number])
+        else:
+            callbacks = observe(task, data, phase) if observe else ()
+            result = train_phase(
+                phase, method, task, data, state, checkpoints, callbacks
+            )
+            _finish_phase(phase, result, method, task, state)
+        number += 1
+    if "winner" in state.tensors:
+        method.assign(task, state.tensors["winner"])
+    _forget_training(model)
+    return _record(method, task, data, state, here)
+
+
+def remove_uncommitted(run: Run) -> None:
+    """Delete what an interrupted commit left behind."""
+    for folder in (run.path, run.path / TASKS, run.path / TRAINING):
+        files.remove_leftovers(folder)
+    committed = {folder_name(task) for task in run.tasks}
+    for path in (run.path / TASKS).iterdir():
+        if path.name not in committed:
+            files.remove(path)
+
+
+def _finish_phase(phase, result, method, task, state):
+    if phase.alternative:
+        rivals = [entry["validation_accuracy"] for entry in state.results[1:]]
+        if all(result.validation_accuracy > rival for rival in rivals):
+            state.tensors["winner"] = method.values(task)
+    state.results.append(dataclasses.asdict(result))
+    state.phase += 1
+    state.epoch = 0
+
+
+def _forget_training(model):
+    """Free the compiled functions: a learned network only answers."""
+    model.train_function = None
+    model.test_function = None
+    model.optimizer = None
+
+
+def _probe_images(data):
+    split = data.test if len(data.test) else data.validation
+    few = range(min(PROBE_IMAGES, len(split)))
+    return split.images.read(list(few)).astype("float32")
+
+
+def _record(method, task, data, state, here):
+    kept = max(
+        state.results,
+        key=lambda entry: entry["validation_accuracy"] or 0.0,
+    )
+    return {
+        "name": task.name,
+        "number": task.number,
+        "classes": list(task.classes),
+        "structure": method.structure(task),
+        "uses": list(method.uses(task)),
+        "parameters": method.ledger.size(task.number),
+        "multiply_adds": multiply_adds(method.task_model(task.name)),
+        "digest": method.digest(task),
+        "environment": here,
+        "phases": state.results,
+        "data": data.fingerprint(),
+        "metrics": {
+            "validation_accuracy": kept["validation_accuracy"],
+            "test_accuracy": kept["test_accuracy"],
+            "test_accuracy_before_training": state.first_accuracy,
+        },
+    }
+
+
+def open_or_create(
+    path: Path, method: str, benchmark: str, config: dict
+) -> Run:
+    """Open a run to go on with it, or create it.
+
+    Raises:
+        InputError: if the folder holds something else, or a run of another
+            method, benchmark or configuration (the keys are named).
+    """
+    if not path.exists() or not any(
+        entry.name not in ("LOCK", "logs") for entry in path.iterdir()
+    ):
+        return Run.create(path, method, benchmark, config)
+    run = Run.open(path)
+    wanted = {"method": method, "benchmark": benchmark}
+    for key, value in wanted.items():
+        if run.settings[key] != value:
+            raise InputError(
+                f"Expected --{key}={run.settings[key]} to go on with the run "
+                f"{path}. Received: --{key}={value}. Choose another --run_dir."
+            )
+    keys = sorted(
+        key
+        for key in {*config, *run.config}
+        if config.get(key) != run.config.get(key)
+    )
+    if keys:
+        differences = ", ".join(
+            f"{key}={run.config.get(key)!r} (received {config.get(key)!r})"
+            for key in keys
+        )
+        raise InputError(
+            f"Expected the configuration of the run {path}: {differences}. "
+            "Repeat these values, or choose another --run_dir."
+        )
+    return run

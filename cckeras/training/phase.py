@@ -1,0 +1,169 @@
+"""One phase of a task: a compiled `fit` that resumes and keeps an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from cckeras.data.pipeline import (
+    evaluation_batches,
+    evaluation_steps,
+    steps_per_epoch,
+    training_batches,
+)
+from cckeras.data.sources import Split, TaskData
+from cckeras.errors import InputError
+from cckeras.methods.base import Method, Phase, PhaseResult, Task
+from cckeras.training.checkpoint import Checkpoints, TrainingState
+from cckeras.training.recipe import make_optimizer
+
+
+def accuracy(model: keras.Model, split: Split) -> float | None:
+    """Return the accuracy in percent, None for an empty split."""
+    if not len(split):
+        return None
+    _, share = model.evaluate(
+        evaluation_batches(split), steps=evaluation_steps(split), verbose=0
+    )
+    return round(100 * float(share), 4)
+
+
+def compile_model(model: keras.Model, optimizer) -> None:
+    """Compile for training; never with XLA on TensorFlow (docs/design.md)."""
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    model.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=False if on_tensorflow else "auto",
+    )
+
+
+def train_phase(
+    phase: Phase,
+    method: Method,
+    task: Task,
+    data: TaskData,
+    state: TrainingState,
+    checkpoints: Checkpoints,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> PhaseResult:
+    """Train a phase from its next unfinished epoch; keep the epoch it selects.
+
+    Args:
+        phase: what to train.
+        method: owns the variables.
+        task: the task in hand.
+        data: its images.
+        state: where training stands; changed in place.
+        checkpoints: where every finished epoch is stored.
+        callbacks: more Keras callbacks.
+
+    Raises:
+        InputError: if the loss is not finite.
+    """
+    model, config = phase.model, method.config
+    steps = steps_per_epoch(len(data.train), config["batch_size"])
+    masks = {
+        method.variables[name].path: mask
+        for name, mask in method.ledger.owned(task.number).items()
+        if not isinstance(mask, bool)
+    }
+    optimizer = make_optimizer(phase, steps, masks)
+    optimizer.build(model.trainable_variables)
+    compile_model(model, optimizer)
+    if state.epoch == 0:
+        state.history = {}
+        state.best_epoch, state.best_accuracy = 0, -1.0
+        state.tensors.pop("best", None)
+        if phase.start is not None:
+            phase.start()
+    else:
+        method.assign(task, state.tensors["values"])
+        stored = state.tensors["optimizer"]
+        for index, variable in enumerate(optimizer.variables):
+            variable.assign(stored[str(index)])
+    if state.epoch < phase.epochs:
+        keeper = _EpochKeeper(
+            phase, method, task, state, checkpoints, optimizer
+        )
+        validated = data.validation if len(data.validation) else None
+        model.fit(
+            training_batches(
+                data.train,
+                seed=config["seed"],
+                task=task.name,
+                batch_size=config["batch_size"],
+                augmentation=config["augmentation"],
+                first_epoch=state.epoch,
+                epochs=phase.epochs,
+            ),
+            steps_per_epoch=steps,
+            initial_epoch=state.epoch,
+            epochs=phase.epochs,
+            validation_data=validated and evaluation_batches(validated),
+            validation_steps=validated and evaluation_steps(validated),
+            callbacks=[keeper, *callbacks],
+            verbose=0,
+            shuffle=False,
+        )
+    if "best" in state.tensors:
+        method.assign(task, state.tensors["best"])
+    return PhaseResult(
+        phase.name,
+        phase.epochs,
+        state.best_epoch if phase.select == "best" else phase.epochs,
+        accuracy(model, data.validation),
+        accuracy(model, data.test),
+        state.history,
+    )
+
+
+class _EpochKeeper(keras.callbacks.Callback):
+    """Records, selects and stores every finished epoch."""
+
+    def __init__(self, phase, method, task, state, checkpoints, optimizer):
+        super().__init__()
+        self.phase = phase
+        self.method = method
+        self.task = task
+        self.state = state
+        self.checkpoints = checkpoints
+        self.optimizer = optimizer
+
+    def on_epoch_end(self, epoch, logs=None):
+        state = self.state
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            raise InputError(
+                f"Expected a finite loss in task {self.task.name!r}, phase "
+                f"{self.phase.name!r}. Received: loss={loss} in epoch "
+                f"{epoch + 1}. Lower the learning rate (--config."
+                "learning_rate); finished tasks are kept."
+            )
+        for key, value in logs.items():
+            state.history.setdefault(key, []).append(round(float(value), 6))
+        values = {
+            name: np.array(value)
+            for name, value in self.method.values(self.task).items()
+        }
+        validated = logs.get("val_accuracy")
+        if (
+            self.phase.select == "best"
+            and validated is not None
+            and float(validated) > state.best_accuracy
+        ):
+            state.best_accuracy = float(validated)
+            state.best_epoch = epoch + 1
+            state.tensors["best"] = values
+        state.epoch = epoch + 1
+        state.tensors["values"] = values
+        state.tensors["optimizer"] = {
+            str(index): np.array(ops.convert_to_numpy(variable))
+            for index, variable in enumerate(self.optimizer.variables)
+        }
+        self.checkpoints.save(state)

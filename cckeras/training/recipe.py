@@ -1,0 +1,48 @@
+"""A phase's optimizer: its groups and learning-rate steps as Keras objects."""
+
+from __future__ import annotations
+
+import keras
+
+from cckeras.methods.base import Group, Phase
+from cckeras.training.masked_optimizer import MaskedOptimizer, OptimizerGroup
+
+
+def make_optimizer(
+    phase: Phase, steps_per_epoch: int, masks
+) -> MaskedOptimizer:
+    """Return the optimizer of a phase.
+
+    Args:
+        phase: its groups, `decay_epochs` and `decay_factor`.
+        steps_per_epoch: batches an epoch.
+        masks: as in `MaskedOptimizer`.
+    """
+
+    def schedule(learning_rate):
+        if not phase.decay_epochs:
+            return learning_rate
+        return keras.optimizers.schedules.PiecewiseConstantDecay(
+            [epoch * steps_per_epoch - 1 for epoch in phase.decay_epochs],
+            [
+                learning_rate * phase.decay_factor**power
+                for power in range(len(phase.decay_epochs) + 1)
+            ],
+        )
+
+    def optimizer(group: Group):
+        if group.rule == "adam":
+            return keras.optimizers.Adam(
+                schedule(group.learning_rate), 0.9, 0.999, 1e-8
+            )
+        return keras.optimizers.SGD(
+            schedule(group.learning_rate), momentum=0.9, nesterov=True
+        )
+
+    return MaskedOptimizer(
+        [
+            OptimizerGroup(group.pattern, optimizer(group), group.l2)
+            for group in phase.groups
+        ],
+        masks,
+    )

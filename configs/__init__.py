@@ -1,0 +1,1 @@
+"""Recipes: one file a benchmark, each with `get_config(method)`."""

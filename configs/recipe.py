@@ -1,0 +1,39 @@
+"""The published recipe, from which every benchmark's config starts."""
+
+import ml_collections
+
+
+def published_recipe(method: str) -> ml_collections.ConfigDict:
+    """Return the authors' recipe for CIFAR-100 (methods.md 3.3 and 4).
+
+    Args:
+        method: name of a method; some fields exist for one method alone.
+    """
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+    config.split_seed = 0
+    config.backbone = "conv4"
+    config.image_size = 32
+    config.mean = (0.485, 0.456, 0.406)
+    config.std = (0.229, 0.224, 0.225)
+    config.augmentation = "crop_and_flip"
+    config.batch_size = 32
+    config.epochs = 100
+    config.decay_epochs = (50, 80)
+    config.decay_factor = 0.1
+    config.l2 = 4e-5
+    config.select = "best"
+    config.scratch_learning_rate = 1e-2
+    if method in ("condconv", "finetune"):
+        config.learning_rate = 5e-3
+    if method == "condconv":
+        config.router_learning_rate = 1e-3
+        config.routing = "image"
+        config.experts = "all"
+        config.expert_start = "zeros"
+        config.router_start = "published"
+        config.own_expert = "routed"
+        config.implementation = "auto"
+    if method == "finetune":
+        config.sources = "all"
+    return config
