@@ -106,7 +106,8 @@ class Ownership:
     def mask(self, name: str, task: int) -> bool | np.ndarray:
         """Return what a task owns of a variable: True, False or a mask."""
         owners = self.owner(name)
-        return owners == task
+        whole = isinstance(owners, int)
+        return bool(owners == task) if whole else owners == task
 
     def owned(self, task: int) -> dict[str, bool | np.ndarray]:
         """Return `{variable: True or mask}` of all that a task owns."""
@@ -131,7 +132,7 @@ class Ownership:
         """
         digest = hashlib.sha256()
         for name, mask in sorted(self.owned(task).items()):
-            array = np.ascontiguousarray(values[name])
+            array = np.asarray(values[name])
             digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
             if not isinstance(mask, bool):
                 digest.update(np.packbits(mask).tobytes())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cckeras.data.sources import TaskData
+from cckeras.errors import choose
+from cckeras.task import check_task_names
 
 
 @dataclass(frozen=True)
@@ -24,3 +26,24 @@ class Benchmark:
     tasks: tuple[str, ...]
     load: Callable[[str], TaskData]
     published: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def select_tasks(benchmark: Benchmark, text: str | None) -> Benchmark:
+    """Return a benchmark of some of its tasks, in the order given.
+
+    Args:
+        benchmark: all tasks.
+        text: names as `a,b,c`; all tasks if None.
+
+    Raises:
+        InputError: for a task that the benchmark does not have, or one given
+            twice.
+    """
+    if text is None:
+        check_task_names(benchmark.tasks)
+        return benchmark
+    names = tuple(text.split(","))
+    check_task_names(names)
+    for name in names:
+        choose("a task of --tasks", name, benchmark.tasks)
+    return replace(benchmark, tasks=names)

@@ -99,7 +99,7 @@ def stratified(labels, fraction: float, seed) -> tuple[np.ndarray, np.ndarray]:
     chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         places = rng.permutation(np.flatnonzero(labels == label))
-        count = int(round(fraction * len(places)))
+        count = round(fraction * len(places))
         count = min(max(count, 1), len(places) - 1)
         chosen[places[:count]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)

@@ -13,15 +13,7 @@ from keras import ops
 from cckeras.backbones.factory import LayerFactory
 from cckeras.backbones.network import build_network
 from cckeras.ownership import Ownership
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task: its name, its number in the run (from 1) and its classes."""
-
-    name: str
-    number: int
-    classes: tuple[str, ...]
+from cckeras.task import Task
 
 
 @dataclass(frozen=True)
@@ -115,8 +107,14 @@ class Method:
         """
         raise NotImplementedError
 
+    def planned_phases(self, number: int) -> int:
+        """Return how many phases the task of a number (from 1) will have."""
+        del number
+        return 1
+
     def structure(self, task: Task) -> dict[str, Any]:
         """Return, as JSON, what `grow` needs to rebuild the task's network."""
+        del task
         return {}
 
     def uses(self, task: Task) -> tuple[str, ...]:
@@ -175,6 +173,7 @@ class Method:
 
     def routing(self, name: str) -> dict[str, keras.Model]:
         """Return `{layer: model from image to routing weights}` of a task."""
+        del name
         return {}
 
     # What subclasses share.

@@ -20,6 +20,7 @@ class Finetune(Method):
     name = "finetune"
 
     def _network(self, task, structure):
+        del structure
         if self._has_scratch_networks:
             self._scratch = self._plain_network(task, f"{task.name}/scratch")
         model = self._plain_network(task)
@@ -51,6 +52,11 @@ class Finetune(Method):
                 start=lambda source=source: self._start_from(source, task),
                 alternative=True,
             )
+
+    def planned_phases(self, number):
+        if not self._has_scratch_networks:
+            return 1
+        return number
 
     @property
     def _has_scratch_networks(self):

@@ -9,6 +9,7 @@ class Scratch(Method):
     name = "scratch"
 
     def _network(self, task, structure):
+        del structure
         return self._plain_network(task)
 
     def phases(self, task):

@@ -53,8 +53,8 @@ def write_folder(path: Path, contents: dict[str, bytes], last: str) -> None:
         path: where it appears once complete.
         contents: `{file name: content}`.
         last: name of the JSON file, given in `contents` without hashes, that
-            is written last and gets the SHA-256 of each other file under
-            `"files"`.
+            is written last, sealed, and gets the SHA-256 of each other file
+            under `"files"`.
     """
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{uuid.uuid4().hex[:8]}")
     temporary.mkdir()
@@ -63,7 +63,7 @@ def write_folder(path: Path, contents: dict[str, bytes], last: str) -> None:
         if name != last:
             write(temporary / name, content)
             hashes[name] = hashlib.sha256(content).hexdigest()
-    record = {**json.loads(contents[last]), "files": hashes}
+    record = seal({**json.loads(contents[last]), "files": hashes})
     write(temporary / last, dump_json(record))
     sync_folder(temporary)
     rename(temporary, path)
@@ -97,3 +97,10 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def seal(record: dict) -> dict:
+    """Return a record with the SHA-256 of its content under `"seal"`."""
+    content = {key: value for key, value in record.items() if key != "seal"}
+    digest = hashlib.sha256(dump_json(content)).hexdigest()
+    return {**content, "seal": digest}

@@ -18,7 +18,7 @@ def pack(ledger: Ownership, task: int, values) -> bytes:
     """
     tensors = {}
     for name, mask in ledger.owned(task).items():
-        array = np.ascontiguousarray(values[name])
+        array = np.asarray(values[name], order="C")
         if not isinstance(mask, bool):
             tensors[name + WHERE] = np.packbits(mask)
             array = array[mask]
@@ -44,19 +44,20 @@ def unpack(ledger: Ownership, task: int, content: bytes, values) -> dict:
         if name not in stored:
             raise ValueError(f"the variable {name!r} is missing")
         array = stored.pop(name)
-        shape = ledger.shape(name)
-        if not isinstance(mask, bool):
+        whole = isinstance(mask, bool)
+        shape = ledger.shape(name) if whole else (int(mask.sum()),)
+        if not whole:
             where = stored.pop(name + WHERE, None)
             if where is None or not np.array_equal(where, np.packbits(mask)):
                 raise ValueError(f"the owned elements of {name!r} differ")
-            whole = np.array(values[name])
-            whole[mask] = array
-            array = whole
         if array.shape != shape:
             raise ValueError(
                 f"the variable {name!r}: expected shape {shape}, received "
                 f"{array.shape}"
             )
+        if not whole:
+            owned, array = array, np.array(values[name])
+            array[mask] = owned
         arrays[name] = array
     if stored:
         raise ValueError(f"the variable {next(iter(stored))!r} is unknown")

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from cckeras.runs.run import Probe
+from cckeras.runs.records import Probe
 
 TOLERANCE = 1e-4
 PROBE_IMAGES = 16

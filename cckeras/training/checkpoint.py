@@ -12,7 +12,7 @@ from safetensors.numpy import load, save
 
 from cckeras.errors import InputError
 from cckeras.runs import files
-from cckeras.runs.run import read_checked
+from cckeras.runs.records import read_checked
 
 STATE, TENSORS = "state.json", "state.safetensors"
 KEPT = 2

@@ -9,17 +9,20 @@ from cckeras.backbones.multiply_adds import multiply_adds
 from cckeras.benchmarks.base import Benchmark
 from cckeras.data.sources import TaskData
 from cckeras.errors import CheckError, InputError
-from cckeras.methods.base import Method, PhaseResult, Task
+from cckeras.methods.base import Method, PhaseResult
 from cckeras.runs import files
 from cckeras.runs.environment import environment
-from cckeras.runs.run import TASKS, TRAINING, Probe, Run, folder_name
+from cckeras.runs.records import TASKS, TRAINING, Probe
+from cckeras.runs.run import Run
 from cckeras.runs.unforgetting import (
     PROBE_IMAGES,
     changed_tasks,
     probe_logits,
 )
+from cckeras.task import Task
 from cckeras.training.checkpoint import Checkpoints, TrainingState
 from cckeras.training.phase import accuracy, compile_model, train_phase
+from cckeras.training.pretrained import adopt_first_task
 
 
 def learn(
@@ -46,6 +49,9 @@ def learn(
     remove_uncommitted(run)
     method = run.load()
     here = environment(threads)
+    pretrained = run.config.get("pretrained")
+    if pretrained and not run.records:
+        adopt_first_task(run, method, pretrained, here)
     probes = {task.name: run.probe(task.name) for task in run.tasks}
     for name in benchmark.tasks:
         if name in method.tasks:
@@ -107,7 +113,7 @@ def remove_uncommitted(run: Run) -> None:
     """Delete what an interrupted commit left behind."""
     for folder in (run.path, run.path / TASKS, run.path / TRAINING):
         files.remove_leftovers(folder)
-    committed = {folder_name(task) for task in run.tasks}
+    committed = {task.folder for task in run.tasks}
     for path in (run.path / TASKS).iterdir():
         if path.name not in committed:
             files.remove(path)

@@ -17,7 +17,8 @@ from cckeras.data.pipeline import (
 )
 from cckeras.data.sources import Split, TaskData
 from cckeras.errors import InputError
-from cckeras.methods.base import Method, Phase, PhaseResult, Task
+from cckeras.methods.base import Method, Phase, PhaseResult
+from cckeras.task import Task
 from cckeras.training.checkpoint import Checkpoints, TrainingState
 from cckeras.training.recipe import make_optimizer
 

@@ -1,0 +1,167 @@
+"""Accuracy matrices of a run, with task labels and without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from cckeras.benchmarks.base import Benchmark
+from cckeras.data.pipeline import evaluation_batches, evaluation_steps
+from cckeras.evaluation import metrics
+from cckeras.evaluation.answers import Answers, answer, answering_model
+from cckeras.evaluation.task_free import RULES, task_of_class
+from cckeras.methods.base import Method
+from cckeras.runs.run import Run
+
+
+def evaluate_run(
+    run: Run,
+    method: Method,
+    benchmark: Benchmark,
+    *,
+    task_free: bool = True,
+    progress: Callable[[str], None] = lambda text: None,
+) -> dict:
+    """Return the run's metrics as `schemas/evaluate.json` describes them.
+
+    A committed task never changes, so its column of the task-incremental
+    matrix holds what was measured at its commit and, below, what is measured
+    now. Tasks without test images are left out.
+
+    Args:
+        run: the opened run.
+        method: its networks.
+        benchmark: has the test images.
+        task_free: whether to evaluate without task labels, too.
+        progress: called with what is being done.
+    """
+    names, tests, changed = [], [], []
+    for record in run.records:
+        if record["name"] not in benchmark.tasks:
+            continue
+        data = benchmark.load(record["name"])
+        if len(data.test):
+            names.append(record["name"])
+            tests.append(data.test)
+        if record["data"] != data.fingerprint():
+            changed.append(record["name"])
+    answers = []
+    for index, name in enumerate(names):
+        progress(f"{name} ({index + 1}/{len(names)})")
+        asked = tests if task_free else [tests[index]]
+        answers.append(_answers(method.task_model(name), asked))
+        keras.utils.clear_session(free_memory=False)
+    result = {
+        "run": str(run.path),
+        "method": run.settings["method"],
+        "benchmark": run.settings["benchmark"],
+        "backend": keras.backend.backend(),
+        "tasks": names,
+        "changed_data": changed,
+        "task_incremental": _task_incremental(
+            run, names, tests, answers, task_free
+        ),
+        "task_free": {},
+    }
+    if task_free and names:
+        for name, find in RULES.items():
+            progress(f"rule {name}")
+            result["task_free"][name] = _task_free(
+                find, run.config["seed"], tests, answers
+            )
+    return result
+
+
+def _answers(model, tests) -> list[Answers]:
+    answering = answering_model(model)
+    results = []
+    for test in tests:
+        batches = iter(evaluation_batches(test))
+        images = (next(batches)[0] for _ in range(evaluation_steps(test)))
+        results.append(answer(answering, images))
+    return results
+
+
+def _task_incremental(run, names, tests, answers, task_free):
+    records = [run.record(name) for name in names]
+    now = []
+    for index, test in enumerate(tests):
+        own = answers[index][index if task_free else 0]
+        now.append(_percent(own.logits.argmax(1) == test.labels))
+    matrix = [
+        [
+            None
+            if column > row
+            else now[column]
+            if row > column or len(names) == row + 1
+            else records[column]["metrics"]["test_accuracy"]
+            for column in range(len(names))
+        ]
+        for row in range(len(names))
+    ]
+    before = [
+        record["metrics"]["test_accuracy_before_training"] for record in records
+    ]
+    return {
+        **_summary(matrix),
+        "standard_error": round(
+            metrics.standard_error(now, [len(test) for test in tests]), 4
+        )
+        if now
+        else None,
+        "forward_transfer": _rounded(
+            metrics.forward_transfer(
+                before, [len(record["classes"]) for record in records]
+            )
+        ),
+    }
+
+
+def _task_free(find, seed, tests, answers):
+    counts = [own[0].logits.shape[1] for own in answers]
+    starts = np.cumsum([0, *counts])
+    matrix, identified = [], []
+    for row in range(len(tests)):
+        accuracies = []
+        for column in range(row + 1):
+            said = [answers[task][column] for task in range(row + 1)]
+            classes = find(said, seed)
+            truth = tests[column].labels + starts[column]
+            accuracies.append(_percent(classes == truth))
+            if row == len(tests) - 1:
+                tasks = task_of_class(counts, classes)
+                identified.append(_percent(tasks == column))
+        matrix.append(accuracies + [None] * (len(tests) - row - 1))
+    return {
+        **_summary(matrix),
+        "task_identification": round(float(np.mean(identified)), 4),
+        "task_identifications": identified,
+    }
+
+
+def _summary(matrix):
+    if not matrix:
+        return {
+            "matrix": [],
+            "accuracies": [],
+            "average_accuracy": None,
+            "forgetting": None,
+            "backward_transfer": None,
+        }
+    return {
+        "matrix": matrix,
+        "accuracies": matrix[-1],
+        "average_accuracy": round(metrics.average_accuracy(matrix), 4),
+        "forgetting": _rounded(metrics.forgetting(matrix)),
+        "backward_transfer": _rounded(metrics.backward_transfer(matrix)),
+    }
+
+
+def _percent(right):
+    return round(100 * float(np.mean(right)), 4)
+
+
+def _rounded(value):
+    return None if value is None else round(value, 4)

@@ -1,0 +1,6 @@
+"""Registered names, for commands to check before Keras is loaded."""
+
+# The registries are cckeras.benchmarks and cckeras.methods; a test compares.
+BENCHMARKS = ("digits5", "cifar100_20", "image_folder")
+METHODS = ("condconv", "scratch", "finetune")
+RULES = ("published", "max_logit", "max_probability")

@@ -1,0 +1,166 @@
+"""Learn the tasks of a benchmark one after another; forget nothing.
+
+    python -m cckeras.train --benchmark=digits5 --run_dir=runs/digits5
+    python -m cckeras.train --benchmark=cifar100_20 --data_dir=DATA \\
+        --run_dir=runs/cifar --method=condconv --config.routing=task
+    python -m cckeras.train --benchmark=image_folder --data_dir=PICTURES \\
+        --run_dir=runs/mine
+
+The same command goes on with a run that was interrupted, and adds tasks to a
+run that had ended.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from cckeras.commands import (
+    Flags,
+    check_writable,
+    run_command,
+    start_backend,
+    write_json,
+)
+from cckeras.errors import InputError, choose
+from cckeras.names import BENCHMARKS, METHODS
+from cckeras.recipes import load_recipe
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command."""
+    options = _flags()
+    options.parse(arguments)
+    if options.run_dir is None:
+        raise InputError("Expected --run_dir=FOLDER. Received: none. Name one.")
+    choose("--benchmark", options.benchmark, BENCHMARKS)
+    choose("--method", options.method, METHODS)
+    config = load_recipe(options.benchmark, options.method, options.config)
+    check_writable(options.json)
+    start_backend(options.threads)
+    result = train(options, config)
+    write_json(options.json, "train", result)
+
+
+def train(options, config: dict) -> dict:
+    """Learn what the run lacks; return a summary."""
+    from cckeras.benchmarks import benchmark
+    from cckeras.benchmarks.base import select_tasks
+    from cckeras.runs.lock import RunLock
+    from cckeras.training.learn import learn, open_or_create
+    from cckeras.training.progress import RunProgress
+
+    tasks = benchmark(options.benchmark)(config, options.data_dir)
+    tasks = select_tasks(tasks, options.tasks)
+    folder = Path(options.run_dir)
+    created = not folder.exists()
+    _make_folder(folder)
+    with RunLock(folder):
+        run = open_or_create(folder, options.method, options.benchmark, config)
+        if created:
+            print(f"new run {folder}: {options.method} on {options.benchmark}")
+        method = run.new_method()
+        done = [task.name for task in run.tasks]
+        planned = {
+            name: method.planned_phases(number)
+            for number, name in enumerate(
+                [name for name in tasks.tasks if name not in done],
+                len(done) + 1,
+            )
+        }
+        with RunProgress(planned, config["epochs"]) as progress:
+            learn(
+                run,
+                tasks,
+                threads=options.threads,
+                observe=_observer(progress, options, folder),
+            )
+    _print_table(run, planned)
+    return {
+        "run": str(folder),
+        "id": run.settings["id"],
+        "learned": list(planned),
+        "tasks": [
+            {
+                "name": record["name"],
+                "classes": record["classes"],
+                "parameters": record["parameters"],
+                "metrics": record["metrics"],
+                "digest": record["digest"],
+            }
+            for record in run.records
+        ],
+    }
+
+
+def _flags() -> Flags:
+    options = Flags("cckeras.train", __doc__, configurable=True)
+    options.add_text("benchmark", "digits5", f"one of {', '.join(BENCHMARKS)}")
+    options.add_text("method", "condconv", f"one of {', '.join(METHODS)}")
+    options.add_text("run_dir", None, "folder of the run")
+    options.add_text("data_dir", None, "folder with the data")
+    options.add_text("tasks", None, "learn these alone, as a,b,c")
+    options.add_switch("tensorboard", "write TensorBoard logs to RUN/logs")
+    options.add_threads()
+    return options
+
+
+def _make_folder(folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"Expected --run_dir={folder} to be a folder that can be made. "
+            f"Received: {error.strerror}. Choose another."
+        ) from error
+
+
+def _observer(progress, options, folder):
+    if not options.tensorboard:
+        return progress.observe
+    import importlib.util
+
+    for package in ("tensorflow", "tensorboard"):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"Expected the package {package} for --tensorboard. Received: "
+                "it is not installed. Try: pip install 'cckeras[tensorboard]'"
+            )
+    import keras
+
+    def observe(task, data, phase):
+        logs = folder / "logs" / f"{task.number:02d}-{task.name}" / phase.name
+        return [
+            *progress.observe(task, data, phase),
+            keras.callbacks.TensorBoard(str(logs), write_graph=False),
+        ]
+
+    return observe
+
+
+def _print_table(run, planned):
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{run.path}: {run.settings['method']}")
+    for column in ("task", "classes", "validation", "test", "parameters"):
+        table.add_column(
+            column, justify="left" if column == "task" else "right"
+        )
+    for record in run.records:
+        metrics = record["metrics"]
+        table.add_row(
+            record["name"] + (" (new)" if record["name"] in planned else ""),
+            str(len(record["classes"])),
+            *(
+                "-" if metrics[key] is None else f"{metrics[key]:.1f} %"
+                for key in ("validation_accuracy", "test_accuracy")
+            ),
+            f"{record['parameters']:,}",
+        )
+    Console(width=max(80, Console().width)).print(table)
+    print(f"next: python -m cckeras.verify {run.path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,85 @@
+"""A run that starts from the first task of another run."""
+
+from __future__ import annotations
+
+from cckeras.backbones.multiply_adds import multiply_adds
+from cckeras.errors import InputError
+from cckeras.methods.base import Method
+from cckeras.runs.records import Probe
+from cckeras.runs.run import Run
+from cckeras.runs.unforgetting import probe_logits
+from cckeras.task import Task
+
+SAME = ("backbone", "image_size", "mean", "std")
+
+
+def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
+    """Commit another run's first task as this run's first.
+
+    Later tasks stand on it as on any first task; it is not trained again.
+
+    Args:
+        run: a run without tasks.
+        method: the run's method, without tasks.
+        source_path: folder of the other run, of any method.
+        here: the environment of this process.
+
+    Raises:
+        InputError: if the other run has no task, or its network is another.
+    """
+    source = Run.open(source_path)
+    if not source.records:
+        raise InputError(
+            "Expected --config.pretrained to name a run with a learned task. "
+            f"Received: {source_path}, which has none. Train it first."
+        )
+    for key in SAME:
+        if source.config[key] != run.config[key]:
+            raise InputError(
+                f"Expected pretrained weights for {key}={run.config[key]}. "
+                f"Received: {source_path} with {key}={source.config[key]}. Set "
+                f"--config.{key} to that, or choose another run."
+            )
+    record = source.records[0]
+    task = Task.from_record(record)
+    networks = source.load((task.name,))
+    method.grow(task)
+    method.assign(task, _renamed(networks.values(task), method.values(task)))
+    images = source.probe(task.name).images
+    run.commit(
+        method,
+        {
+            "name": task.name,
+            "number": task.number,
+            "classes": list(task.classes),
+            "structure": method.structure(task),
+            "uses": list(method.uses(task)),
+            "parameters": method.ledger.size(task.number),
+            "multiply_adds": multiply_adds(method.task_model(task.name)),
+            "digest": method.digest(task),
+            "environment": here,
+            "phases": [],
+            "data": record["data"],
+            "metrics": record["metrics"],
+            "pretrained_from": source.settings["id"],
+        },
+        Probe(images, probe_logits(method.task_model(task.name), images)),
+    )
+
+
+def _renamed(values, wanted):
+    """Return the values under the names that this run's method uses.
+
+    Methods differ in what they call the kernel of a first task's convolution
+    (`kernel`, or the bank's first `expert`) and whether they keep a second
+    copy of the network (`scratch/`).
+    """
+    renamed = {}
+    for name in wanted:
+        plain = name.replace("/scratch/", "/")
+        layer = plain.rsplit("/", 1)[0]
+        for candidate in (plain, f"{layer}/kernel", f"{layer}/expert"):
+            if candidate in values:
+                renamed[name] = values[candidate]
+                break
+    return renamed

@@ -1,0 +1,124 @@
+"""Progress of a training run, with the time that is left."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+QUIET_SECONDS = 10.0
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as `12 s`, `3 min 20 s` or `2 h 05 min`."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+class RunProgress:
+    """Shows every phase: epoch, accuracies, time left for task and run.
+
+    A bar on a terminal; elsewhere a line at the first and last epoch and at
+    most every ten seconds.
+
+    Args:
+        planned: `{task: phases}`, the number of phases of every task that is
+            still to be learned, in order.
+        epochs: epochs a phase.
+    """
+
+    def __init__(self, planned: dict[str, int], epochs: int):
+        self.left = dict(planned)
+        self.epochs = epochs
+        self.bar = None
+        self.console = Console(file=sys.stderr)
+        self.seconds_per_epoch = None
+        self._item = None
+
+    def __enter__(self):
+        if self.console.is_terminal:
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[state]}"),
+                console=self.console,
+            )
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_):
+        if self.bar is not None:
+            self.bar.stop()
+
+    def observe(self, task, data, phase) -> list[keras.callbacks.Callback]:
+        """Return the callback that shows a phase (see `learn`)."""
+        del data
+        self.left[task.name] = max(self.left.get(task.name, 1) - 1, 0)
+        return [_Shown(self, f"task {task.number} {task.name}, {phase.name}")]
+
+    def show(self, title, epoch, epochs, logs, seconds):
+        """Show a finished epoch.
+
+        Args:
+            title: task and phase.
+            epoch: number of finished epochs.
+            epochs: epochs of the phase.
+            logs: Keras' logs of the epoch.
+            seconds: how long the epoch took.
+        """
+        previous = self.seconds_per_epoch
+        self.seconds_per_epoch = (
+            seconds if previous is None else 0.8 * previous + 0.2 * seconds
+        )
+        phases = sum(self.left.values())
+        rest = epochs - epoch
+        task_left = duration(rest * self.seconds_per_epoch)
+        run_left = duration(
+            (rest + phases * self.epochs) * self.seconds_per_epoch
+        )
+        accuracy = f"accuracy {100 * logs['accuracy']:.1f} %"
+        if "val_accuracy" in logs:
+            accuracy += f", validation {100 * logs['val_accuracy']:.1f} %"
+        state = (
+            f"epoch {epoch}/{epochs}, {accuracy}, "
+            f"left: phase {task_left}, run {run_left}"
+        )
+        if self.bar is None:
+            print(f"{title}: {state}", file=sys.stderr, flush=True)
+            return
+        if self._item is None or self._item[0] != title:
+            if self._item is not None:
+                self.bar.remove_task(self._item[1])
+            item = self.bar.add_task(title, total=epochs, state="")
+            self._item = (title, item)
+        self.bar.update(self._item[1], completed=epoch, state=state)
+
+
+class _Shown(keras.callbacks.Callback):
+    def __init__(self, progress, title):
+        super().__init__()
+        self.progress = progress
+        self.title = title
+        self.shown = 0.0
+        self.started = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.monotonic()
+        epochs = self.params["epochs"]
+        quiet = self.progress.bar is None and now - self.shown < QUIET_SECONDS
+        if epoch + 1 < epochs and quiet:
+            return
+        self.shown = now
+        self.progress.show(
+            self.title, epoch + 1, epochs, logs, now - self.started
+        )

@@ -1,0 +1,102 @@
+"""Prove that no committed task of a run has changed.
+
+    python -m cckeras.verify RUN
+
+For every task: the hashes of its files; what it owns; its logits in the whole
+run against those of a network rebuilt from its own files (and those of the
+experts it uses); its logits against the ones stored when it was committed.
+Exit code 1 if anything differs.
+"""
+
+from __future__ import annotations
+
+from cckeras.commands import (
+    Flags,
+    check_writable,
+    run_command,
+    start_backend,
+    write_json,
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command."""
+    options = Flags("cckeras.verify", __doc__, ("RUN",))
+    options.add_number(
+        "threads", None, "processor threads; as recorded unless given", 0
+    )
+    (folder,) = options.parse(arguments)
+    check_writable(options.json)
+    threads = options.threads
+    if threads is None:
+        threads = recorded_threads(folder)
+    start_backend(threads)
+    from rich.console import Console
+    from rich.table import Table
+
+    from cckeras.runs.environment import environment
+    from cckeras.runs.run import Run
+    from cckeras.runs.verify import verify_run
+
+    run = Run.open(folder)
+    here = environment(threads)
+    table = Table(title=f"{folder}: {len(run.records)} tasks")
+    for column in (
+        "task",
+        "files",
+        "owned tensors",
+        "whole run against own files",
+        "against recorded",
+        "",
+    ):
+        table.add_column(column, overflow="fold")
+    console = Console(width=max(110, Console().width))
+    verdicts = []
+    with Console(stderr=True).status("verifying") as status:
+        for verdict in verify_run(run, here, status.update):
+            verdicts.append(verdict)
+            table.add_row(
+                verdict.task,
+                *(
+                    text or "not reached"
+                    for text in (
+                        verdict.files,
+                        verdict.tensors,
+                        verdict.alone,
+                        verdict.recorded,
+                    )
+                ),
+                "holds" if verdict.holds else "FAILS",
+            )
+    console.print(table)
+    holds = all(verdict.holds for verdict in verdicts)
+    write_json(
+        options.json,
+        "verify",
+        {
+            "run": str(folder),
+            "holds": holds,
+            "environment": here,
+            "tasks": [verdict.as_dict() for verdict in verdicts],
+        },
+    )
+    failed = [verdict.task for verdict in verdicts if not verdict.holds]
+    if failed:
+        print(f"NOT as committed: {', '.join(failed)}")
+        return 1
+    print(
+        f"every task is as it was committed ({len(verdicts)} of {len(verdicts)})"
+    )
+    return 0
+
+
+def recorded_threads(folder: str) -> int:
+    """Return the number of threads that a run's last task was trained with."""
+    from cckeras.runs.records import RunRecords
+
+    records = RunRecords.open(folder).records
+    return records[-1]["environment"]["threads"] if records else 0
+
+
+if __name__ == "__main__":
+    run_command(main)
