@@ -20,6 +20,7 @@ from cckeras.errors import InputError
 
 SUMMARY = (
     ("average accuracy (%)", "average_accuracy"),
+    ("the same, mean over finetuning's sources (%)", "mean_over_sources"),
     ("forgetting (points)", "forgetting"),
     ("backward transfer (points)", "backward_transfer"),
     ("forward transfer (points)", "forward_transfer"),
@@ -115,6 +116,8 @@ def print_result(result: dict, published: dict | None) -> None:
         summary.add_column(column, justify="right")
     for label, key in SUMMARY:
         values = [setting.get(key) for setting in settings.values()]
+        if not any(value is not None for value in values):
+            continue
         summary.add_row(
             label, *("-" if v is None else f"{v:.2f}" for v in values)
         )

@@ -53,6 +53,7 @@ def train(options, config: dict) -> dict:
     tasks = benchmark(options.benchmark)(config, options.data_dir)
     tasks = select_tasks(tasks, options.tasks)
     folder = Path(options.run_dir)
+    _load_all(tasks, folder)
     created = not folder.exists()
     _make_folder(folder)
     with RunLock(folder):
@@ -103,6 +104,19 @@ def _flags() -> Flags:
     options.add_switch("tensorboard", "write TensorBoard logs to RUN/logs")
     options.add_threads()
     return options
+
+
+def _load_all(tasks, folder):
+    """Find what is wrong with the data before hours of training, and before
+    anything is written."""
+    from cckeras.runs.records import RUN, RunRecords
+
+    learned = []
+    if (folder / RUN).is_file():
+        learned = [task.name for task in RunRecords.open(folder).tasks]
+    for name in tasks.tasks:
+        if name not in learned:
+            tasks.load(name)
 
 
 def _make_folder(folder):

@@ -131,7 +131,7 @@ def _check_classes(folder, classes):
             )
 
 
-def _few(names, most=5):
+def _few(names, most=3):
     names = sorted(names)
     more = [f"{len(names) - most} more"] if len(names) > most else []
     return ", ".join(names[:most] + more) or "none"

@@ -56,7 +56,10 @@ def load_cifar100(data_dir: str | None) -> Cifar100:
 
 def _from_npz(path):
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with (
+            open(path, "rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
             data = Cifar100(*(arrays[name] for name in Cifar100._fields))
     except Exception as error:
         raise InputError(
@@ -120,10 +123,17 @@ def _checked(data, path):
         ("test", data.x_test, data.y_test),
     ):
         expected = (SIZES[part], 32, 32, 3)
-        if images.shape != expected or labels.shape != expected[:1]:
+        if (images.shape, images.dtype) != (expected, np.uint8):
             raise InputError(
-                f"Expected {part} images of shape {expected} in {path}. "
-                f"Received: {images.shape} and {labels.shape[0]} labels. Put a "
+                f"Expected {part} images uint8 of shape {expected} in {path}. "
+                f"Received: {images.dtype} of shape {images.shape}. Put a "
                 "complete copy there."
+            )
+        good = labels.shape == expected[:1] and labels.dtype.kind in "iu"
+        if not good or labels.min() < 0 or labels.max() > 99:
+            raise InputError(
+                f"Expected {part} labels 0 to 99 of shape {expected[:1]} in "
+                f"{path}. Received: {labels.dtype} of shape {labels.shape}, or "
+                "other numbers. Put a complete copy there."
             )
     return data

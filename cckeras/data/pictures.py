@@ -165,7 +165,7 @@ def _rgb(image):
     """Return a Pillow image of any mode as RGB."""
     image.load()
     if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
-        raise ValueError("32 bits a channel, whose range is unknown")
+        raise ValueError("32 bits a channel instead of 8 or 16")
     if image.mode.startswith("I"):
         # Pillow's own conversion cuts at 255.
         sixteen_bits = np.asarray(image).astype(np.uint32)

@@ -49,8 +49,9 @@ class Split:
         """Return a SHA-256 that changes with the labels, the number of images
         or the pixels of a few of them."""
         digest = hashlib.sha256(np.ascontiguousarray(self.labels).tobytes())
-        few = np.unique(np.linspace(0, len(self) - 1, 8).astype(int))
-        digest.update(np.ascontiguousarray(self.images.read(few)).tobytes())
+        if len(self):
+            few = np.unique(np.linspace(0, len(self) - 1, 8).astype(int))
+            digest.update(np.ascontiguousarray(self.images.read(few)).tobytes())
         return digest.hexdigest()
 
 

@@ -111,12 +111,28 @@ def _task_incremental(run, names, tests, answers, task_free):
         )
         if now
         else None,
+        "mean_over_sources": _mean_over_sources(run, records),
         "forward_transfer": _rounded(
             metrics.forward_transfer(
                 before, [len(record["classes"]) for record in records]
             )
         ),
     }
+
+
+def _mean_over_sources(run, records):
+    """Return the published figure of `finetune`, whose tasks start from each
+    earlier network in turn: the mean over the tasks of the mean over these."""
+    if run.config.get("sources") != "all":
+        return None
+    values = [
+        record["metrics"].get(
+            "mean_test_accuracy_of_alternatives",
+            record["metrics"]["test_accuracy"],
+        )
+        for record in records
+    ]
+    return round(float(np.mean(values)), 4)
 
 
 def _task_free(find, seed, tests, answers):

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 WIDTH = 720
 # Both have a contrast above 3 on white and on black, and differ for every
@@ -23,7 +24,7 @@ BLUE, ORANGE = "#3a86c8", "#d9730d"
 # Stands for the colour of the page's text until the SVG is written.
 INK = "#010203"
 COLOURS = matplotlib.colormaps["cividis"].resampled(64)
-LONGEST_NAME = 26
+LONGEST_NAME = 30
 
 # A decorator; whatever the user's own matplotlibrc says has no effect.
 styled = style.context(
@@ -97,11 +98,9 @@ def add_legend(figure: Figure, axes: Axes, left: float) -> None:
     )
 
 
-def shorten(name: str) -> str:
-    """Return a name that fits beside its row."""
-    if len(name) <= LONGEST_NAME:
-        return name
-    return name[: LONGEST_NAME - 1] + "…"
+def shorten(name: str, longest: int = LONGEST_NAME) -> str:
+    """Return a name cut to a number of characters."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def row_labels(tasks: dict[str, int]) -> list[str]:
@@ -123,6 +122,11 @@ def rounded_range(values, step: float) -> tuple[float, float]:
     lower = math.floor(round(known.min() / step, 6))
     upper = math.ceil(round(known.max() / step, 6))
     return lower * step, max(upper, lower + 1) * step
+
+
+def whole_numbers(most: int) -> MaxNLocator:
+    """Return a locator of round whole numbers for ticks."""
+    return MaxNLocator(most, steps=(1, 2, 5, 10), integer=True, min_n_ticks=1)
 
 
 def to_svg(figure: Figure, name: str) -> str:

@@ -12,7 +12,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
 
 from cckeras.evaluation.figures import (
     BLUE,
@@ -29,6 +28,7 @@ from cckeras.evaluation.figures import (
     shorten,
     styled,
     to_svg,
+    whole_numbers,
 )
 
 ACCURACY = "accuracy (%)"
@@ -62,7 +62,7 @@ def accuracy_matrices(
         ("after learning", "tested task", ACCURACY),
         across=2,
         step=10,
-        numbers=len(tasks) <= NUMBERED_TASKS,
+        number="{:.1f}",
     )
     return to_svg(figure, "accuracy_matrix")
 
@@ -82,7 +82,7 @@ def accuracies(
     """
     names = row_labels(tasks)
     left, height = label_width(names), 15 * len(tasks)
-    figure = new_figure(height + 66)
+    figure = new_figure(height + 58)
     axes = add_axes(figure, left, 26, WIDTH - left - 20, height)
     places = np.arange(len(tasks))
     ours = np.array(reached, dtype=float)
@@ -140,10 +140,10 @@ def learning_curves(records: list[dict]) -> str:
             )
         for start in sorted({start for _, start, _ in task} - {0}):
             axes.axvline(start + 0.5, color=INK, alpha=0.3, linewidth=0.6)
-        axes.set_title(f"{record['number']}  {shorten(record['name'])}")
+        axes.set_title(f"{record['number']}  {shorten(record['name'], 24)}")
         axes.set_ylim(*limits)
         axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.xaxis.set_major_locator(whole_numbers(4))
         axes.grid(axis="y")
         axes.tick_params(labelleft=column == 0)
         if index + across >= len(records):
@@ -177,6 +177,7 @@ def routing_weights(tasks: dict[str, int], routing: dict[str, dict]) -> str:
         ("task", "expert", "mean routing weight"),
         across=2 if len(panels) <= 4 else 3,
         step=0.1,
+        number="{:.2f}",
     )
     return to_svg(figure, "routing_weights")
 
@@ -202,9 +203,10 @@ def size(records: list[dict]) -> str:
         axes = add_axes(figure, left + index * (width + 60), 24, width, 120)
         axes.plot(numbers, values / values[0], "o-", color=BLUE, markersize=3)
         axes.set_title(title)
+        axes.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
         axes.set_ylim(0, 1.08 * max(values / values[0]))
         axes.set_xlabel("task")
-        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        axes.xaxis.set_major_locator(whole_numbers(10))
         axes.grid(axis="y")
         if index == 0:
             axes.set_ylabel("relative to task 1")
@@ -224,40 +226,46 @@ def _curves(record):
     return curves
 
 
-def _heat_maps(panels, rows, columns, labels, across, step, numbers=False):
+def _heat_maps(panels, rows, columns, labels, across, step, number):
     """Return a figure of heat maps, `{title: {(row, column): value}}`."""
     across = min(across, max(1, len(panels)))
     left, top, gap, bar = label_width(rows) + 14, 28, 16, 48
     cell = (WIDTH - left - bar) / across - gap
     cell = min(LARGEST_CELL, cell / len(columns))
     width, height = cell * len(columns), cell * len(rows)
-    pitch = height + 52
-    figure = new_figure(max(top + math.ceil(len(panels) / across) * pitch, 130))
+    # Titles of narrow panels need room, too.
+    pitch, advance = height + 52, max(width + gap, 160)
+    down = math.ceil(len(panels) / across)
+    figure = new_figure(max(top + down * pitch - 16, 116))
     known = [value for cells in panels.values() for value in cells.values()]
     scale = Normalize(*rounded_range(known, step))
-    every = 1 if cell >= 12 else 5
+    numbered = len(columns) <= NUMBERED_TASKS and cell >= 20
+    every = 1 if cell >= 11 else 5
     shown = [n for n in range(len(columns)) if n == 0 or not (n + 1) % every]
     for index, (title, cells) in enumerate(panels.items()):
         row, column = divmod(index, across)
         axes = add_axes(
             figure,
-            left + column * (width + gap),
+            left + column * advance,
             top + row * pitch,
             width,
             height,
         )
-        _heat_map(axes, cells, scale, numbers)
+        _heat_map(axes, cells, scale)
+        if numbered:
+            _write_numbers(axes, cells, scale, number)
         axes.set_xlim(0, len(columns))
         axes.set_ylim(len(rows), 0)
         axes.set_xticks([n + 0.5 for n in shown], [columns[n] for n in shown])
         axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
         axes.tick_params(length=0, labelleft=column == 0)
+        axes.tick_params(axis="y", labelsize=min(7.5, 0.85 * cell))
         axes.spines[:].set_visible(False)
         axes.set_title(title)
         axes.set_xlabel(labels[1])
         if column == 0:
             axes.set_ylabel(labels[0])
-    place = left + across * (width + gap)
+    place = left + across * advance
     axes = add_axes(figure, place, top, 9, min(max(height, 80), 160))
     bar = figure.colorbar(ScalarMappable(scale, COLOURS), axes, label=labels[2])
     bar.outline.set_visible(False)
@@ -266,7 +274,7 @@ def _heat_maps(panels, rows, columns, labels, across, step, numbers=False):
     return figure
 
 
-def _heat_map(axes, cells, scale, numbers):
+def _heat_map(axes, cells, scale):
     # Rectangles with gaps: browsers show hairlines between adjoining ones.
     squares = PatchCollection(
         [Rectangle((x + 0.03, y + 0.03), 0.94, 0.94) for y, x in cells],
@@ -276,13 +284,16 @@ def _heat_map(axes, cells, scale, numbers):
     )
     squares.set_array(np.array(list(cells.values()), dtype=float))
     axes.add_collection(squares)
-    for (row, column), value in cells.items() if numbers else ():
+
+
+def _write_numbers(axes, cells, scale, number):
+    for (row, column), value in cells.items():
         axes.text(
             column + 0.5,
             row + 0.5,
-            f"{value:.1f}",
+            number.format(value),
             ha="center",
             va="center_baseline",
             fontsize=7,
-            color="#ffffff" if scale(value) < 0.55 else "#000000",
+            color="#ffffff" if scale(value) < 0.47 else "#000000",
         )

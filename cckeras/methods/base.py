@@ -64,14 +64,18 @@ class Phase:
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """How a finished phase ended; accuracies in percent, epochs from 1."""
+    """How a finished phase ended; accuracies in percent, epochs from 1.
+
+    Accuracies are None without such images; `alternative` as in `Phase`.
+    """
 
     name: str
     epochs: int
     kept_epoch: int
-    validation_accuracy: float
-    test_accuracy: float
+    validation_accuracy: float | None
+    test_accuracy: float | None
     history: dict[str, list[float]]
+    alternative: bool = False
 
 
 class Method:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from pathlib import Path
 
 from cckeras.backbones.multiply_adds import multiply_adds
@@ -101,7 +102,7 @@ def learn_task(
             result = train_phase(
                 phase, method, task, data, state, checkpoints, callbacks
             )
-            _finish_phase(phase, result, method, task, state)
+            _finish_phase(result, method, task, state)
         number += 1
     if "winner" in state.tensors:
         method.assign(task, state.tensors["winner"])
@@ -119,14 +120,23 @@ def remove_uncommitted(run: Run) -> None:
             files.remove(path)
 
 
-def _finish_phase(phase, result, method, task, state):
-    if phase.alternative:
-        rivals = [entry["validation_accuracy"] for entry in state.results[1:]]
-        if all(result.validation_accuracy > rival for rival in rivals):
-            state.tensors["winner"] = method.values(task)
+def _finish_phase(result, method, task, state):
     state.results.append(dataclasses.asdict(result))
+    if result.alternative and _kept(state.results) is state.results[-1]:
+        state.tensors["winner"] = method.values(task)
     state.phase += 1
     state.epoch = 0
+
+
+def _kept(results: list[dict]) -> dict:
+    """Return the phase whose values a task keeps: the last one, or the best
+    alternative (the first one on ties)."""
+    alternatives = [entry for entry in results if entry["alternative"]]
+    if not alternatives:
+        return results[-1]
+    return max(
+        alternatives, key=lambda entry: entry["validation_accuracy"] or 0
+    )
 
 
 def _forget_training(model):
@@ -143,10 +153,21 @@ def _probe_images(data):
 
 
 def _record(method, task, data, state, here):
-    kept = max(
-        state.results,
-        key=lambda entry: entry["validation_accuracy"] or 0.0,
-    )
+    kept = _kept(state.results)
+    metrics = {
+        "validation_accuracy": kept["validation_accuracy"],
+        "test_accuracy": kept["test_accuracy"],
+        "test_accuracy_before_training": state.first_accuracy,
+    }
+    rivals = [
+        entry["test_accuracy"]
+        for entry in state.results
+        if entry["alternative"] and entry["test_accuracy"] is not None
+    ]
+    if rivals:
+        metrics["mean_test_accuracy_of_alternatives"] = round(
+            statistics.mean(rivals), 4
+        )
     return {
         "name": task.name,
         "number": task.number,
@@ -159,11 +180,7 @@ def _record(method, task, data, state, here):
         "environment": here,
         "phases": state.results,
         "data": data.fingerprint(),
-        "metrics": {
-            "validation_accuracy": kept["validation_accuracy"],
-            "test_accuracy": kept["test_accuracy"],
-            "test_accuracy_before_training": state.first_accuracy,
-        },
+        "metrics": metrics,
     }
 
 

@@ -121,6 +121,7 @@ def train_phase(
         accuracy(model, data.validation),
         accuracy(model, data.test),
         state.history,
+        phase.alternative,
     )
 
 

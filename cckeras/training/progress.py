@@ -63,7 +63,16 @@ class RunProgress:
         self.left[task.name] = max(self.left.get(task.name, 1) - 1, 0)
         return [_Shown(self, f"task {task.number} {task.name}, {phase.name}")]
 
-    def show(self, title, epoch, epochs, logs, seconds):
+    def measure(self, epoch: int, seconds: float) -> None:
+        """Take the duration of an epoch (numbered from 1) into the estimate."""
+        # A phase's first epoch includes compiling: it counts only until
+        # another has been seen.
+        if epoch == 2 or self.seconds_per_epoch is None:
+            self.seconds_per_epoch = seconds
+        elif epoch > 2:
+            self.seconds_per_epoch += 0.2 * (seconds - self.seconds_per_epoch)
+
+    def show(self, title: str, epoch: int, epochs: int, logs: dict) -> None:
         """Show a finished epoch.
 
         Args:
@@ -71,12 +80,7 @@ class RunProgress:
             epoch: number of finished epochs.
             epochs: epochs of the phase.
             logs: Keras' logs of the epoch.
-            seconds: how long the epoch took.
         """
-        previous = self.seconds_per_epoch
-        self.seconds_per_epoch = (
-            seconds if previous is None else 0.8 * previous + 0.2 * seconds
-        )
         phases = sum(self.left.values())
         rest = epochs - epoch
         task_left = duration(rest * self.seconds_per_epoch)
@@ -115,10 +119,9 @@ class _Shown(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         now = time.monotonic()
         epochs = self.params["epochs"]
+        self.progress.measure(epoch + 1, now - self.started)
         quiet = self.progress.bar is None and now - self.shown < QUIET_SECONDS
         if epoch + 1 < epochs and quiet:
             return
         self.shown = now
-        self.progress.show(
-            self.title, epoch + 1, epochs, logs, now - self.started
-        )
+        self.progress.show(self.title, epoch + 1, epochs, logs)
