@@ -208,6 +208,8 @@ def start_backend(threads: int = 0) -> None:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
             tf.config.list_logical_devices()
+            # It warns of every second shape that a function is traced for.
+            tf.get_logger().setLevel("ERROR")
         import keras  # noqa: F401
 
 

@@ -6,7 +6,7 @@ import math
 
 import keras
 
-from cckeras.layers.cond_conv import TaskConv2D
+from cckeras.layers.task_conv import TaskConv2D
 
 
 def multiply_adds(model: keras.Model) -> int:

@@ -23,7 +23,7 @@ class Answers(NamedTuple):
 def answering_model(model: keras.Model) -> keras.Model:
     """Return a model with the outputs logits and features."""
     features = model.get_layer("head").input
-    answering = keras.Model(model.inputs, [model.output, features])
+    answering = keras.Model(model.input, [model.output, features])
     on_tensorflow = keras.backend.backend() == "tensorflow"
     answering.compile(jit_compile=False if on_tensorflow else "auto")
     return answering

@@ -20,9 +20,9 @@ h1 { font-size: 1.6rem; margin: 0; }
 h2 { font-size: 1.1rem; margin: 2.5rem 0 .5rem; }
 p { margin: .4rem 0; color: var(--soft); }
 section { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 13px;
+table { border-collapse: collapse; font-size: 12.5px;
   font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .45rem; border-bottom: 1px solid var(--line);
+th, td { padding: .25rem .4rem; border-bottom: 1px solid var(--line);
   text-align: right; vertical-align: top; white-space: nowrap; }
 th { vertical-align: bottom; font-weight: 600; white-space: normal; }
 th.text, td.text { text-align: left; white-space: normal;

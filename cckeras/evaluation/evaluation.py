@@ -180,4 +180,4 @@ def _percent(right):
 
 
 def _rounded(value):
-    return None if value is None else round(value, 4)
+    return None if value is None else round(value, 4) + 0.0

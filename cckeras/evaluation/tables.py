@@ -31,17 +31,13 @@ def task_rows(
     rows = []
     for record in run.records:
         place = places.get(record["name"])
-
-        def tested(values, place=place):
-            return None if place is None else values[place]
-
         rows.append(
             {
                 "number": record["number"],
                 "task": record["name"],
                 "classes": len(record["classes"]),
-                "accuracy": tested(labelled["accuracies"]),
-                "accuracy_when_learned": tested(diagonal),
+                "accuracy": _at(place, labelled["accuracies"]),
+                "accuracy_when_learned": _at(place, diagonal),
                 "published": published.get(record["name"]),
                 "validation_accuracy": record["metrics"].get(
                     "validation_accuracy"
@@ -50,7 +46,7 @@ def task_rows(
                 "parameters": record["parameters"],
                 "multiply_adds": record["multiply_adds"],
                 **{
-                    f"task_free_{rule}": tested(result["accuracies"])
+                    f"task_free_{rule}": _at(place, result["accuracies"])
                     for rule, result in evaluation["task_free"].items()
                 },
             }
@@ -192,6 +188,10 @@ def environments_table(run: RunRecords) -> Table:
         f"Run {run.settings['id']}; report by cckeras {cckeras.__version__}.",
         texts=5,
     )
+
+
+def _at(place, values):
+    return None if place is None else values[place]
 
 
 def _number(value):

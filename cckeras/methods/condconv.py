@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from cckeras.backbones.factory import BankFactory
-from cckeras.layers.cond_conv import TaskConv2D
+from cckeras.layers.task_conv import TaskConv2D
 from cckeras.methods.base import Group, Method
 
 ROUTERS = "router_"
@@ -72,7 +72,7 @@ class CondConv(Method):
             ):
                 routing = RoutingWeights(layer, name=f"{layer.name}_routing")
                 models[layer.name] = keras.Model(
-                    model.inputs, routing(layer.input)
+                    model.input, routing(layer.input)
                 )
         return models
 
