@@ -13,6 +13,7 @@ from cckeras.errors import CheckError, InputError
 from cckeras.methods.base import Method, PhaseResult
 from cckeras.runs import files
 from cckeras.runs.environment import environment
+from cckeras.runs.lock import NAME as LOCK
 from cckeras.runs.records import TASKS, TRAINING, Probe
 from cckeras.runs.run import Run
 from cckeras.runs.unforgetting import (
@@ -81,7 +82,10 @@ def learn_task(
 ) -> dict:
     """Train a task's phases, resuming where training stands; return its record."""
     checkpoints = Checkpoints(run.path / TRAINING)
-    state = checkpoints.newest(task.name) or TrainingState(task.name)
+    state = checkpoints.newest(task.name)
+    if state is None:
+        checkpoints.clear()  # Those of a task that was committed meanwhile.
+        state = TrainingState(task.name)
     method.grow(task)
     model = method.task_model(task.name)
     if state.first_accuracy is None:
@@ -193,9 +197,7 @@ def open_or_create(
         InputError: if the folder holds something else, or a run of another
             method, benchmark or configuration (the keys are named).
     """
-    if not path.exists() or not any(
-        entry.name not in ("LOCK", "logs") for entry in path.iterdir()
-    ):
+    if not path.exists() or _is_unused(path):
         return Run.create(path, method, benchmark, config)
     run = Run.open(path)
     wanted = {"method": method, "benchmark": benchmark}
@@ -220,3 +222,12 @@ def open_or_create(
             "Repeat these values, or choose another --run_dir."
         )
     return run
+
+
+def _is_unused(path):
+    """Return whether a folder is empty, but for what a run that was killed
+    while it was being created leaves."""
+    names = {entry.name for entry in path.iterdir()}
+    left = {name for name in names if not name.startswith(files.TEMPORARY)}
+    made = (path / TASKS).is_dir() and any((path / TASKS).iterdir())
+    return left <= {LOCK, "logs", TASKS, TRAINING} and not made
