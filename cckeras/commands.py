@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib.util
+import itertools
 import os
 import re
 import sys
@@ -16,6 +17,7 @@ from absl import flags
 from cckeras.errors import CheckError, InputError, nearest
 
 CONFIG_FLAG = re.compile(r"--?config\.([^=]+)(?:=(.*))?", re.DOTALL)
+MOST_THREADS = 1024
 
 
 class Flags:
@@ -43,9 +45,8 @@ class Flags:
 
     def add_number(self, name, default, help_text, lower, upper=None):
         """Define a flag that takes an integer within bounds."""
-        flags.DEFINE_integer(
-            name, default, help_text, lower, upper, self.values
-        )
+        parser = _Number(name, lower, upper)
+        flags.DEFINE(parser, name, default, help_text, self.values)
 
     def add_switch(self, name, help_text):
         """Define a flag that is off unless given."""
@@ -54,7 +55,11 @@ class Flags:
     def add_threads(self):
         """Define `--threads`."""
         self.add_number(
-            "threads", 0, "processor threads to compute with; 0 for all", 0
+            "threads",
+            0,
+            "processor threads to compute with; 0 for all",
+            0,
+            MOST_THREADS,
         )
 
     def parse(self, arguments: list[str]) -> list[str]:
@@ -69,26 +74,28 @@ class Flags:
             print(self.usage())
             raise SystemExit(0)
         rest = self._take_config(arguments)
+        self._check_values(rest)
         try:
             given = self.values([self.command, *rest])[1:]
         except flags.UnrecognizedFlagError as error:
-            known = [name for name in self.values if len(name) > 1]
-            raise InputError(
-                f"Expected a flag of {self.command}. Received: "
-                f"--{error.flagname}.{nearest(error.flagname, known)} "
-                f"Try --help."
-            ) from error
-        except flags.Error as error:
+            raise self._unknown(error.flagname) from error
+        except (flags.Error, ValueError) as error:
+            # Of the flags with a type, a switch alone leaves its errors to
+            # absl.
             reason = " ".join(str(error).split())
-            raise InputError(f"{reason}. Try --help.") from error
+            raise InputError(
+                f"Expected switches as --NAME or --noNAME. Received: {reason}. "
+                "Try --help."
+            ) from error
         many = bool(self.positional) and self.positional[-1].endswith("...")
-        least = sum(not name.startswith("[") for name in self.positional)
-        if len(given) < least or (
+        if len(given) < len(self.positional) or (
             len(given) > len(self.positional) and not many
         ):
+            expected = " ".join(self.positional) or "no arguments but flags"
+            received = ", ".join(map(repr, given)) or "none"
             raise InputError(
-                f"Expected {self.command} {' '.join(self.positional)}. "
-                f"Received: {len(given)} arguments. Try --help."
+                f"Expected {self.command} with {expected}. Received: "
+                f"{received}. Try --help."
             )
         return given
 
@@ -123,35 +130,105 @@ class Flags:
             key, value = match.groups()
             if value is None:
                 value = next(words, None)
-            if value is None:
-                raise InputError(
-                    f"Expected --config.{key}=VALUE. Received: no value."
-                )
+            if value is None or value.startswith("--"):
+                raise self._no_value(f"config.{key}")
             self.config[key] = value
         return rest
 
+    def _check_values(self, arguments):
+        """Check that no flag takes the next flag for its value."""
+        for word, following in itertools.pairwise([*arguments, "--"]):
+            name = word.lstrip("-")
+            if word == "--":
+                return
+            if (
+                word.startswith("-")
+                and name in self.values
+                and not self.values[name].boolean
+                and following.startswith("--")
+            ):
+                raise self._no_value(name)
+
+    def _no_value(self, name):
+        return InputError(
+            f"Expected --{name}=VALUE. Received: no value. Try --help."
+        )
+
+    def _unknown(self, name):
+        matches = nearest(name, list(self.values))
+        advice = (
+            " A value of the recipe is changed with --config.KEY=VALUE."
+            if self.configurable
+            else ""
+        )
+        return InputError(
+            f"Expected a flag of {self.command}. Received: --{name}."
+            f"{matches}{advice} Try --help."
+        )
+
+
+class _Number(flags.ArgumentParser):
+    """Reads an integer within bounds; the error names the flag."""
+
+    def __init__(self, name, lower, upper):
+        super().__init__()
+        self.name, self.lower, self.upper = name, lower, upper
+
+    def parse(self, argument):
+        try:
+            number = int(argument)
+        except ValueError:
+            number = None
+        if (
+            number is None
+            or number < self.lower
+            or (self.upper is not None and number > self.upper)
+        ):
+            bounds = (
+                f"of {self.lower} or more"
+                if self.upper is None
+                else f"in {self.lower}..{self.upper}"
+            )
+            raise InputError(
+                f"Expected --{self.name} to be an integer {bounds}. Received: "
+                f"{argument!r}. Try --help."
+            )
+        return number
+
 
 def run_command(main: Callable[[list[str]], int | None]) -> None:
-    """Run a command and exit with its code (docs/design.md).
+    """Run a command with the process's arguments and exit with its code."""
+    code = exit_code(main, sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Data threads may still be inside a native library; ending here spares
+    # them its teardown.
+    os._exit(code)
+
+
+def exit_code(
+    main: Callable[[list[str]], int | None], arguments: list[str]
+) -> int:
+    """Run a command; return its exit code (docs/design.md).
 
     0 done, 1 a check failed, 2 bad input or usage, 130 interrupted; failures
     are one line on standard error.
     """
     try:
-        code = main(sys.argv[1:]) or 0
+        code = main(arguments) or 0
     except InputError as error:
         code = _fail(2, str(error))
     except CheckError as error:
         code = _fail(1, str(error))
     except KeyboardInterrupt:
-        code = _fail(130, "interrupted; the same command goes on from here")
+        code = _fail(130, "interrupted; nothing is lost, give the same command again")
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         code = 0
     except OSError as error:
         advice = (
             "Make room and run the same command again"
-            if error.errno == errno.ENOSPC
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
             else "Check the path and its permissions"
         )
         where = f" {error.filename}" if error.filename else ""
@@ -160,11 +237,9 @@ def run_command(main: Callable[[list[str]], int | None]) -> None:
             "Expected to be able to read and write files. Received: "
             f"{error.strerror}{where}. {advice}.",
         )
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Data threads may still be inside a native library; ending here spares
-    # them its teardown.
-    os._exit(code)
+    except SystemExit as error:  # After the help text.
+        code = error.code or 0
+    return code
 
 
 def _fail(code, text):
@@ -182,7 +257,7 @@ def start_backend(threads: int = 0) -> None:
     Raises:
         InputError: if no backend is installed.
     """
-    backend = os.environ.get("KERAS_BACKEND")
+    backend = os.environ.get("KERAS_BACKEND") or None
     installed = [
         name
         for name in ("tensorflow", "jax")
@@ -193,8 +268,9 @@ def start_backend(threads: int = 0) -> None:
     if backend not in installed:
         raise InputError(
             "Expected KERAS_BACKEND to be an installed backend, tensorflow or "
-            f"jax. Received: {backend!r}, installed: "
-            f"{', '.join(installed) or 'none'}. Try: pip install tensorflow"
+            f"jax. Received: {backend or 'none'}, installed: "
+            f"{', '.join(installed) or 'none'}."
+            f"{nearest(backend, installed)} Unset it, or install that package."
         )
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -235,12 +311,34 @@ def check_writable(path: str | None) -> None:
     """
     if path is None:
         return
-    folder = Path(path).resolve().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
+    target = Path(path).resolve()
+    if target.is_dir():
         raise InputError(
-            f"Expected --json={path} in a writable folder. Received: {folder} "
-            "is not. Choose another file."
+            f"Expected --json={path} to be a file. Received: a folder. Name a "
+            "file in it."
         )
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise InputError(
+            f"Expected --json={path} in a writable folder. Received: "
+            f"{target.parent}, which is not. Choose another file."
+        )
+
+
+def open_learned(path: str):
+    """Return the `RunRecords` of a run with at least one learned task.
+
+    Raises:
+        InputError: if there is none, or it is damaged.
+    """
+    from cckeras.runs.records import RunRecords
+
+    run = RunRecords.open(path)
+    if not run.records:
+        raise InputError(
+            f"Expected a run with learned tasks. Received: {path}, which has "
+            "none yet. Train it first."
+        )
+    return run
 
 
 def write_json(path: str | None, schema_name: str, value: dict) -> None:

@@ -28,9 +28,9 @@ th { vertical-align: bottom; font-weight: 600; white-space: normal; }
 th.text, td.text { text-align: left; white-space: normal;
   max-width: 26rem; overflow-wrap: break-word; }
 th:first-child, td:first-child { padding-left: 0; }
-pre { padding: .8rem 1rem; font-size: 13px; overflow-x: auto;
-  background: var(--shade); border: 1px solid var(--line);
-  border-radius: 4px; }
+pre { padding: .8rem 1rem; font-size: 13px; white-space: pre-wrap;
+  overflow-wrap: anywhere; background: var(--shade);
+  border: 1px solid var(--line); border-radius: 4px; }
 svg { display: block; max-width: 100%; height: auto; }
 """
 

@@ -23,7 +23,8 @@ WIDTH = 720
 BLUE, ORANGE = "#3a86c8", "#d9730d"
 # Stands for the colour of the page's text until the SVG is written.
 INK = "#010203"
-COLOURS = matplotlib.colormaps["cividis"].resampled(64)
+# From 50 colours on, a colour bar would be pixels in the SVG.
+COLOURS = matplotlib.colormaps["cividis"].resampled(48)
 LONGEST_NAME = 30
 
 # A decorator; whatever the user's own matplotlibrc says has no effect.

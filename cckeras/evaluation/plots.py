@@ -117,7 +117,7 @@ def learning_curves(records: list[dict]) -> str:
     width = (WIDTH - left - gap * across) / across
     figure = new_figure(top + math.ceil(len(records) / across) * pitch + 8)
     curves = [_curves(record) for record in records]
-    limits = rounded_range(
+    lower, upper = rounded_range(
         [y for task in curves for _, _, values in task for y in values], 10
     )
     for index, (record, task) in enumerate(zip(records, curves, strict=True)):
@@ -141,7 +141,7 @@ def learning_curves(records: list[dict]) -> str:
         for start in sorted({start for _, start, _ in task} - {0}):
             axes.axvline(start + 0.5, color=INK, alpha=0.3, linewidth=0.6)
         axes.set_title(f"{record['number']}  {shorten(record['name'], 24)}")
-        axes.set_ylim(*limits)
+        axes.set_ylim(lower, 1.02 * upper)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(whole_numbers(4))
         axes.grid(axis="y")

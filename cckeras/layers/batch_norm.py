@@ -26,6 +26,9 @@ class BatchNorm(keras.layers.BatchNormalization):
             and self.axis in (-1, 3)
             and self.scale
             and self.center
+            and not self.renorm
+            and not self.synchronized
+            and self.compute_dtype != "float64"
         )
         if not fused:
             return super().call(inputs, training=training, mask=mask)

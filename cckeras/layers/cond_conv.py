@@ -124,6 +124,7 @@ class CondConv2D(keras.layers.Layer):
         )
         self._experts_of: dict[str, tuple[str, ...]] = {}
         self._planned = dict(tasks or {})
+        self._planned_initializers: dict[str, tuple] = {}
         self._weights: dict[str, dict] = {}
 
     @property
@@ -146,7 +147,7 @@ class CondConv2D(keras.layers.Layer):
         self._channels = channels
         self.built = True
         for task, experts in self._planned.items():
-            self.grow(task, experts)
+            self.grow(task, experts, *self._planned_initializers.get(task, ()))
 
     def grow(
         self,
@@ -168,13 +169,18 @@ class CondConv2D(keras.layers.Layer):
         Raises:
             ValueError: if the name is known already or an expert is not.
         """
-        if task in self._experts_of:
+        known = tuple(self._experts_of if self.built else self._planned)
+        if task in known:
             raise ValueError(
                 f"Expected a new task name. Received: task={task!r}, one of "
-                f"{self.tasks}"
+                f"{known}"
             )
         if not self.built:
             self._planned[task] = experts
+            self._planned_initializers[task] = (
+                kernel_initializer,
+                router_initializer,
+            )
             return
         used = self._choose_experts(task, experts)
         start = self._expert_start(used[:-1], kernel_initializer)

@@ -6,6 +6,7 @@ file, so a test can make the k-th of them fail (tests/runs/test_faults.py).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ import uuid
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
+LARGEST_RECORD = 1 << 26
 
 
 def write(path: Path, content: bytes) -> None:
@@ -22,6 +24,20 @@ def write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def read(path: Path, limit: int = LARGEST_RECORD) -> bytes:
+    """Read a file of at most `limit` bytes.
+
+    Raises:
+        OSError: if it is missing, larger, or no regular file (a device would
+            never end, a pipe would wait).
+    """
+    with _open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return content
 
 
 def sync_folder(path: Path) -> None:
@@ -78,9 +94,13 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
+    """Delete a file or a folder, if it is there.
+
+    Raises:
+        OSError: if it cannot be deleted: what stays would be in the way later.
+    """
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
@@ -91,12 +111,22 @@ def dump_json(value) -> bytes:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content, of any size.
+
+    Raises:
+        OSError: if it is missing, unreadable or no regular file.
+    """
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with _open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _open_regular(path):
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    return open(path, "rb")
 
 
 def seal(record: dict) -> dict:

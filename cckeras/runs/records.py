@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import json
+import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from cckeras.errors import InputError, choose
 from cckeras.runs import files
 from cckeras.schemas import check_schema
-from cckeras.task import Task
+from cckeras.task import Task, check_task_names
 
 FORMAT = 1
 RUN, TASK, LAST = "run.json", "task.json", "LAST"
 WEIGHTS, PROBE = "weights.safetensors", "probe.safetensors"
 TASKS, TRAINING = "tasks", "training"
+TASK_FOLDER = re.compile(r"([0-9]{2,})-.+", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,9 @@ class RunRecords:
                 f"Received: format {version}. Upgrade cckeras."
             )
         check_schema("run", settings, path / RUN)
-        _check_seal(settings, path / RUN)
-        return cls(path, settings, list(_committed(path)))
+        check_schema("config", settings["config"], path / RUN)
+        check_seal(settings, path / RUN)
+        return cls(path, settings, _committed(path))
 
     @property
     def config(self) -> dict:
@@ -101,8 +106,24 @@ class RunRecords:
     def probe(self, name: str) -> Probe:
         """Return a task's stored probe images and logits."""
         path = self.folder(name) / PROBE
-        stored = load(read_checked(path, self.record(name)["files"][PROBE]))
-        return Probe(stored["images"], stored["logits"])
+        record = self.record(name)
+        content = read_checked(path, record["files"][PROBE])
+        try:
+            stored = load(content)
+            probe = Probe(stored["images"], stored["logits"])
+        except (SafetensorError, KeyError) as error:
+            raise _foreign(path, f"not a probe ({error})") from error
+        size, images = self.config["image_size"], len(probe.images)
+        for array, shape in (
+            (probe.images, (images, size, size, 3)),
+            (probe.logits, (images, len(record["classes"]))),
+        ):
+            if array.shape != shape or array.dtype != np.float32:
+                raise _foreign(
+                    path,
+                    f"{array.dtype} {array.shape} in place of float32 {shape}",
+                )
+        return probe
 
 
 def read_json(path: Path) -> dict:
@@ -112,13 +133,13 @@ def read_json(path: Path) -> dict:
         InputError: if the file is missing, unreadable or not a JSON object.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(files.read(path))
     except FileNotFoundError as error:
         raise InputError(
             f"Expected the file {path}. Received: it is missing. Restore it "
             "from a copy."
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"Expected {path} to be JSON. Received: a damaged file ({error}). "
             "Restore it from a copy."
@@ -138,21 +159,26 @@ def read_checked(path: Path, digest: str) -> bytes:
         InputError: if it is missing, unreadable or damaged.
     """
     try:
-        content = path.read_bytes()
+        # In two steps, so that a huge file is not read into memory.
+        if files.sha256(path) == digest:
+            return path.read_bytes()
     except OSError as error:
         raise InputError(
             f"Expected the file {path}. Received: {error.strerror}. Restore "
             "it from a copy."
         ) from error
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise InputError(
-            f"Expected {path} to be as it was committed. Received: a damaged "
-            "file (its SHA-256 differs). Restore it from a copy."
-        )
-    return content
+    raise InputError(
+        f"Expected {path} to be as it was committed. Received: a damaged "
+        "file (its SHA-256 differs). Restore it from a copy."
+    )
 
 
-def _check_seal(record, path):
+def check_seal(record: dict, path: Path) -> None:
+    """Check that a record is as it was written.
+
+    Raises:
+        InputError: if its seal is missing or differs.
+    """
     if record.get("seal") != files.seal(record)["seal"]:
         raise InputError(
             f"Expected {path} to be as it was written. Received: a damaged "
@@ -160,41 +186,102 @@ def _check_seal(record, path):
         )
 
 
-def _committed(path: Path):
-    """Yield the records of the committed tasks in order, checked."""
-    if not (path / LAST).is_file():
-        return
-    last = (path / LAST).read_text(encoding="utf-8", errors="replace").strip()
-    number, _, _ = last.partition("-")
-    if not number.isdigit() or int(number) < 1:
+def _foreign(path, problem):
+    return InputError(
+        f"Expected {path} to be a file of this run. Received: {problem}. "
+        "Restore it from a copy."
+    )
+
+
+def _read_last(path: Path) -> str | None:
+    """Return the name of the last committed folder, None if there is none."""
+    try:
+        return files.read(path / LAST).decode(errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
         raise InputError(
-            f"Expected {path / LAST} to name a task folder. Received: "
-            f"{last!r}. Restore it from a copy."
+            f"Expected the file {path / LAST}. Received: {error.strerror}. "
+            "Restore it from a copy."
+        ) from error
+
+
+def _task_folders(path: Path) -> dict[int, Path]:
+    folders = {}
+    entries = sorted(
+        (path / TASKS).iterdir() if (path / TASKS).is_dir() else ()
+    )
+    for folder in entries:
+        match = TASK_FOLDER.fullmatch(folder.name)
+        if match and folder.is_dir():
+            number = int(match.group(1))
+            if number in folders:
+                raise InputError(
+                    f"Expected one folder of task {number} in {path / TASKS}. "
+                    f"Received: {folders[number].name!r} and {folder.name!r}. "
+                    "Move the one that is not of this run away."
+                )
+            folders[number] = folder
+    return folders
+
+
+def _committed(path: Path) -> list[dict]:
+    """Return the records of the committed tasks in order, checked."""
+    last = _read_last(path)
+    folders = _task_folders(path)
+    records = []
+    if last is not None:
+        if last not in [folder.name for folder in folders.values()]:
+            raise InputError(
+                f"Expected {path / LAST} to name a folder in {path / TASKS}. "
+                f"Received: {last!r}. Restore both from a copy."
+            )
+        for number in itertools.count(1):
+            folder = folders.pop(number, None)
+            if folder is None:
+                raise InputError(
+                    f"Expected the folder of task {number} in {path / TASKS}, "
+                    f"since {LAST} names {last!r}. Received: none. Restore it "
+                    "from a copy."
+                )
+            records.append(_task_record(folder, records))
+            if folder.name == last:
+                break
+    _check_rest(path, last, len(records), folders)
+    return records
+
+
+def _task_record(folder, earlier):
+    record = read_json(folder / TASK)
+    check_schema("task", record, folder / TASK)
+    check_seal(record, folder / TASK)
+    if folder.name != Task.from_record(record).folder:
+        raise InputError(
+            f"Expected {folder / TASK} to describe {folder.name!r}. "
+            f"Received: {Task.from_record(record).folder!r}. Restore it from "
+            "a copy."
         )
-    folders = {
-        folder.name.partition("-")[0]: folder
-        for folder in sorted((path / TASKS).iterdir())
-        if not folder.name.startswith(files.TEMPORARY)
-    }
-    for index in range(1, int(number) + 1):
-        folder = folders.get(f"{index:02d}")
-        if folder is None:
-            raise InputError(
-                f"Expected the folder of task {index} in {path / TASKS}, since "
-                f"{LAST} names {last!r}. Received: none. Restore it from a copy."
-            )
-        record = read_json(folder / TASK)
-        check_schema("task", record, folder / TASK)
-        _check_seal(record, folder / TASK)
-        if folder.name != Task.from_record(record).folder:
-            raise InputError(
-                f"Expected {folder / TASK} to describe {folder.name!r}. "
-                f"Received: {Task.from_record(record).folder!r}. Restore it from "
-                "a copy."
-            )
-        yield record
-    if folder.name != last:
+    for name in (WEIGHTS, PROBE):
+        if name not in record["files"]:
+            raise _foreign(folder / TASK, f"no hash of {name}")
+    try:
+        check_task_names(entry["name"] for entry in [*earlier, record])
+    except InputError as error:
+        raise _foreign(folder / TASK, str(error)) from error
+    return record
+
+
+def _check_rest(path, last, committed, rest):
+    """Check that folders beyond the last one are what a killed commit leaves:
+    the next task's, not yet read-only. Else LAST is lost, or an old one, and
+    the next training would delete tasks."""
+    for number, folder in rest.items():
+        writable = folder.stat().st_mode & stat.S_IWUSR
+        if (number == committed + 1 and writable) or _read_last(path) != last:
+            continue
         raise InputError(
-            f"Expected {path / LAST} to name {folder.name!r}. Received: "
-            f"{last!r}. Restore it from a copy."
+            f"Expected {path / LAST} to name the last folder in "
+            f"{path / TASKS}. Received: {last or 'no such file'}, but there is "
+            f"{folder.name!r}. Restore {LAST} from a copy, or move that folder "
+            "away."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class Run(RunRecords):
         try:
             (path / TASKS).mkdir(parents=True, exist_ok=True)
             (path / TRAINING).mkdir(exist_ok=True)
+            files.remove_leftovers(path)
             files.replace_file(path / RUN, files.dump_json(settings))
         except OSError as error:
             raise InputError(
@@ -82,11 +84,15 @@ class Run(RunRecords):
         content = read_checked(path, record["files"][WEIGHTS])
         try:
             method.grow(task, record["structure"])
+            if list(method.uses(task)) != record["uses"]:
+                raise ValueError(
+                    f"a network that uses {', '.join(method.uses(task))}"
+                )
             values = tensors.unpack(
                 method.ledger, task.number, content, method.variables
             )
             method.assign(task, values)
-        except (ValueError, SafetensorError) as error:
+        except (ValueError, TypeError, KeyError, SafetensorError) as error:
             raise InputError(
                 f"Expected {path} to hold what task {task.name!r} owns. "
                 f"Received: {error}. Restore the file from a copy."
@@ -114,6 +120,14 @@ class Run(RunRecords):
             last=TASK,
         )
         files.replace_file(self.path / LAST, folder.name.encode() + b"\n")
-        for path in (*folder.iterdir(), folder):
-            path.chmod(0o555 if path.is_dir() else 0o444)
         self.records.append(read_json(folder / TASK))
+        self.protect()
+
+    def protect(self) -> None:
+        """Make the last task's folder read-only, where the file system can."""
+        if not self.records:
+            return
+        folder = self.folder(self.records[-1]["name"])
+        with contextlib.suppress(OSError):
+            for path in (*folder.iterdir(), folder):
+                path.chmod(0o555 if path.is_dir() else 0o444)

@@ -55,6 +55,11 @@ def unpack(ledger: Ownership, task: int, content: bytes, values) -> dict:
                 f"the variable {name!r}: expected shape {shape}, received "
                 f"{array.shape}"
             )
+        if str(array.dtype) != str(values[name].dtype):
+            raise ValueError(
+                f"the variable {name!r}: expected {values[name].dtype}, "
+                f"received {array.dtype}"
+            )
         if not whole:
             owned, array = array, np.array(values[name])
             array[mask] = owned

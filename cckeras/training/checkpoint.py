@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from safetensors.numpy import load, save
 
 from cckeras.errors import InputError
 from cckeras.runs import files
-from cckeras.runs.records import read_checked
+from cckeras.runs.records import check_seal, read_checked, read_json
 
 STATE, TENSORS = "state.json", "state.safetensors"
 KEPT = 2
+FOLDER = re.compile(r"[0-9]{4}-[0-9]{5,}")
 
 
 @dataclass
@@ -73,12 +75,26 @@ class Checkpoints:
             files.remove(self.folder / old)
 
     def newest(self, task: str) -> TrainingState | None:
-        """Return the newest complete checkpoint of a task, if there is one."""
+        """Return the newest complete checkpoint of a task, if there is one.
+
+        What else there is, of another task or damaged, is deleted: `save`
+        would take it for newer ones and keep it.
+        """
+        newest = None
         for name in reversed(self._names()):
             state = self._read(self.folder / name)
-            if state is not None and state.task == task:
-                return state
-        return None
+            if state is None or state.task != task:
+                files.remove(self.folder / name)
+            elif newest is None:
+                newest = state
+        return newest
+
+    def forget(self, tasks: Collection[str]) -> None:
+        """Delete the checkpoints of some tasks, and damaged ones."""
+        for name in self._names():
+            state = self._read(self.folder / name)
+            if state is None or state.task in tasks:
+                files.remove(self.folder / name)
 
     def clear(self) -> None:
         """Delete all checkpoints (their task was committed)."""
@@ -92,21 +108,19 @@ class Checkpoints:
         return sorted(
             path.name
             for path in self.folder.iterdir()
-            if not path.name.startswith(files.TEMPORARY)
+            if FOLDER.fullmatch(path.name)
         )
 
     def _read(self, path):
         try:
-            record = json.loads((path / STATE).read_bytes())
-            hashes = record.pop("files")
-            flat = load(read_checked(path / TENSORS, hashes[TENSORS]))
+            record = read_json(path / STATE)
+            check_seal(record, path / STATE)
+            del record["seal"]
+            content = read_checked(path / TENSORS, record.pop("files")[TENSORS])
             tensors = {}
-            for key, array in flat.items():
+            for key, array in load(content).items():
                 group, name = key.split("|", 1)
                 tensors.setdefault(group, {})[name] = array
             return TrainingState(**record, tensors=tensors)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            del error  # An incomplete checkpoint: an older one is used.
-        except (InputError, SafetensorError) as error:
-            del error
-        return None
+        except (InputError, SafetensorError, KeyError, TypeError, ValueError):
+            return None  # Incomplete, or another version's: not used.
