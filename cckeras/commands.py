@@ -50,7 +50,15 @@ class Flags:
 
     def add_switch(self, name, help_text):
         """Define a flag that is off unless given."""
-        flags.DEFINE_bool(name, False, help_text, self.values)
+        flag = flags.Flag(
+            _Switch(name),
+            flags.ArgumentSerializer(),
+            name,
+            False,
+            help_text,
+            boolean=True,
+        )
+        flags.DEFINE_flag(flag, self.values)
 
     def add_threads(self):
         """Define `--threads`."""
@@ -71,7 +79,7 @@ class Flags:
             SystemExit: after printing the help text.
         """
         if any(word in ("--help", "-h", "-help") for word in arguments):
-            print(self.usage())
+            print(self.usage(), flush=True)
             raise SystemExit(0)
         rest = self._take_config(arguments)
         self._check_values(rest)
@@ -80,12 +88,8 @@ class Flags:
         except flags.UnrecognizedFlagError as error:
             raise self._unknown(error.flagname) from error
         except (flags.Error, ValueError) as error:
-            # Of the flags with a type, a switch alone leaves its errors to
-            # absl.
-            reason = " ".join(str(error).split())
             raise InputError(
-                f"Expected switches as --NAME or --noNAME. Received: {reason}. "
-                "Try --help."
+                f"Expected flags as --help shows them. Received: {error}."
             ) from error
         many = bool(self.positional) and self.positional[-1].endswith("...")
         if len(given) < len(self.positional) or (
@@ -109,7 +113,7 @@ class Flags:
             }.values(),
             key=lambda flag: flag.name,
         ):
-            default = "" if flag.default is None else f" [{flag.default}]"
+            default = f" [{flag.default}]" if flag.default else ""
             lines.append(f"  --{flag.name:<12} {flag.help}{default}")
         if self.configurable:
             lines.append("  --config.KEY   change one value of the recipe")
@@ -196,10 +200,26 @@ class _Number(flags.ArgumentParser):
         return number
 
 
+class _Switch(flags.BooleanParser):
+    """Reads what a switch is set to; the error names the flag."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def parse(self, argument):
+        try:
+            return super().parse(argument)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"Expected --{self.name} or --no{self.name}. Received: "
+                f"--{self.name}={argument}. Try --help."
+            ) from error
+
+
 def run_command(main: Callable[[list[str]], int | None]) -> None:
     """Run a command with the process's arguments and exit with its code."""
     code = exit_code(main, sys.argv[1:])
-    sys.stdout.flush()
     sys.stderr.flush()
     # Data threads may still be inside a native library; ending here spares
     # them its teardown.
@@ -216,12 +236,13 @@ def exit_code(
     """
     try:
         code = main(arguments) or 0
+        sys.stdout.flush()
     except InputError as error:
         code = _fail(2, str(error))
     except CheckError as error:
         code = _fail(1, str(error))
     except KeyboardInterrupt:
-        code = _fail(130, "interrupted; nothing is lost, give the same command again")
+        code = _fail(130, "interrupted; nothing is lost, run it again")
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         code = 0
@@ -243,7 +264,8 @@ def exit_code(
 
 
 def _fail(code, text):
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     print(f"error: {' '.join(text.split())}", file=sys.stderr)
     return code
 
@@ -281,8 +303,9 @@ def start_backend(threads: int = 0) -> None:
         if backend == "tensorflow":
             import tensorflow as tf
 
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(threads)
+            if threads:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(threads)
             tf.config.list_logical_devices()
             # It warns of every second shape that a function is traced for.
             tf.get_logger().setLevel("ERROR")

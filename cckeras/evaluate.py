@@ -9,9 +9,12 @@ Prints the metrics of both settings side by side and writes RUN/report/
 
 from __future__ import annotations
 
+import os
+
 from cckeras.commands import (
     Flags,
     check_writable,
+    open_learned,
     run_command,
     start_backend,
     write_json,
@@ -37,17 +40,15 @@ def main(arguments: list[str]) -> None:
     options.add_threads()
     (folder,) = options.parse(arguments)
     check_writable(options.json)
-    from cckeras.runs.records import RunRecords
-
-    if not RunRecords.open(folder).records:
+    path = open_learned(folder).path
+    if not options.no_report and not os.access(path, os.W_OK):
         raise InputError(
-            f"Expected a run with learned tasks. Received: {folder}, which has "
-            "none yet. Train it first."
+            f"Expected to write a report into {path}. Received: a folder that "
+            "is read-only. Give --no_report, or change its permissions."
         )
     start_backend(options.threads)
-    from rich.console import Console
-
     from cckeras.benchmarks import benchmark
+    from cckeras.console import telling
     from cckeras.evaluation.evaluation import evaluate_run
     from cckeras.evaluation.report import write_report
     from cckeras.evaluation.routing import routing_statistics
@@ -55,46 +56,43 @@ def main(arguments: list[str]) -> None:
 
     run = Run.open(folder)
     tasks = benchmark(run.settings["benchmark"])(run.config, options.data_dir)
-    with Console(stderr=True).status("loading") as status:
-
-        def progress(text):
-            status.update(f"evaluating {text}")
-
+    published = tasks.published.get(run.settings["method"])
+    with telling() as tell:
+        tell("loading the run")
         method = run.load()
         result = evaluate_run(
             run,
             method,
             tasks,
             task_free=not options.task_labels_only,
-            progress=progress,
+            progress=tell,
         )
         if not result["tasks"]:
             raise InputError(
                 f"Expected test images for a task of {folder}. Received: none "
                 "in --data_dir. Give the folder used in training."
             )
-        write_json(options.json, "evaluate", result)
-        print_result(result, tasks.published.get(run.settings["method"]))
+        routing = {}
         if not options.no_report:
-            routing = routing_statistics(method, tasks, progress)
-            path = write_report(
-                run,
-                result,
-                tasks.published.get(run.settings["method"]),
-                routing,
-            )
-            print(f"report: {path}")
+            routing = routing_statistics(method, tasks, tell)
+    write_json(options.json, "evaluate", result)
+    left_out = [t.name for t in run.tasks if t.name not in result["tasks"]]
+    if left_out:
+        print(f"note: no test images, left out: {', '.join(left_out)}")
+    print_result(result, published)
+    if not options.no_report:
+        print(f"report: {write_report(run, result, published, routing)}")
 
 
 def print_result(result: dict, published: dict | None) -> None:
     """Print the tables of an evaluation."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=max(100, Console().width))
+    from cckeras.console import print_table
+
     settings = {
         "task given": result["task_incremental"],
-        **{f"task free, {n}": v for n, v in result["task_free"].items()},
+        **{f"task free,\n{n}": v for n, v in result["task_free"].items()},
     }
     for name in result["changed_data"]:
         print(f"note: the data of task {name!r} differ from those in training")
@@ -109,7 +107,7 @@ def print_result(result: dict, published: dict | None) -> None:
         if published:
             row.append(f"{published[name]:.1f}" if name in published else "-")
         tasks.add_row(name, *row)
-    console.print(tasks)
+    print_table(tasks)
     summary = Table(title="summary")
     summary.add_column("")
     for column in settings:
@@ -121,7 +119,7 @@ def print_result(result: dict, published: dict | None) -> None:
         summary.add_row(
             label, *("-" if v is None else f"{v:.2f}" for v in values)
         )
-    console.print(summary)
+    print_table(summary)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,15 @@ from pathlib import Path
 from cckeras.commands import (
     Flags,
     check_writable,
+    open_learned,
     run_command,
     start_backend,
     write_json,
 )
 from cckeras.errors import InputError, choose
 from cckeras.names import RULES
+
+BATCH = 100
 
 
 def main(arguments: list[str]) -> None:
@@ -39,97 +42,102 @@ def main(arguments: list[str]) -> None:
     choose("--format", options.format, ("table", "json"))
     choose("--rule", options.rule, RULES)
     check_writable(options.json)
-    from cckeras.runs.records import RunRecords
-
-    records = RunRecords.open(folder)
-    if not records.records:
-        raise InputError(
-            f"Expected a run with learned tasks. Received: {folder}, which has "
-            "none yet. Train it first."
-        )
+    records = open_learned(folder)
     if options.task is not None:
         records.record(options.task)
-    paths = picture_paths(given)
+    from cckeras.console import telling
+    from cckeras.data.pictures import PictureImages
+
+    pictures = PictureImages(picture_paths(given), records.config["image_size"])
+    with telling() as tell:
+        tell("reading pictures")
+        pictures.check()
     start_backend(options.threads)
+    with telling() as tell:
+        answers = predict(
+            folder, pictures, options.task, options.rule, options.top, tell
+        )
     result = {
         "run": str(folder),
         "task": options.task,
         "rule": None if options.task else options.rule,
-        "pictures": predict(
-            folder, paths, options.task, options.rule, options.top
-        ),
+        "pictures": answers,
     }
     write_json(options.json, "predict", result)
     if options.format == "json":
         print(json.dumps(result, indent=2))
     else:
-        print_table(result)
+        print_result(result)
 
 
-def predict(folder, paths, task, rule_name, top) -> list[dict]:
+def predict(folder, pictures, task, rule_name, top, progress) -> list[dict]:
     """Return `{path, task, class, probability, top}` of each picture.
 
     Args:
         folder: the run's.
-        paths: of the pictures.
+        pictures: a `PictureImages`.
         task: name of the task, or None to find it by the rule.
         rule_name: a rule of `cckeras.evaluation.task_free`.
-        top: how many classes to name.
+        top: how many classes to name, the answer first.
+        progress: called with what is being done.
     """
     import numpy as np
 
-    from cckeras.data.pictures import PictureImages
     from cckeras.evaluation.answers import answer, answering_model
-    from cckeras.evaluation.task_free import (
-        probabilities,
-        rule,
-        task_of_class,
-    )
+    from cckeras.evaluation.task_free import rule
     from cckeras.runs.run import Run
 
+    progress("loading the run")
     run = Run.open(folder)
-    names = [task] if task else [record["name"] for record in run.records]
-    needed = [u for name in names for u in run.record(name)["uses"]]
+    records = [run.record(task)] if task else run.records
+    needed = [used for record in records for used in record["uses"]]
     method = run.load(tuple(dict.fromkeys(needed)))
-    pictures = PictureImages(paths, run.config["image_size"])
-    places = np.arange(len(paths))
-    batches = [
-        pictures.read(places[start : start + 100]).astype(np.float32)
-        for start in range(0, len(paths), 100)
+    models = [
+        answering_model(method.task_model(record["name"])) for record in records
     ]
-    answers = [
-        answer(answering_model(method.task_model(name)), batches)
-        for name in names
-    ]
-    counts = [own.logits.shape[1] for own in answers]
-    starts = np.cumsum([0, *counts])
-    if task:
-        found = answers[0].logits.argmax(1)
-    else:
-        found = rule(rule_name)(answers, run.config["seed"])
+    # Rules compare tasks; of one task, each gives the class.
+    find = rule("max_logit" if task else rule_name)
     results = []
-    for index, path in enumerate(paths):
-        number = int(task_of_class(counts, found[index : index + 1])[0])
-        own = probabilities(answers[number].logits[index : index + 1])[0]
-        classes = run.record(names[number])["classes"]
-        label = int(found[index] - starts[number])
-        ranked = np.argsort(-own, kind="stable")[:top]
-        results.append(
-            {
-                "path": str(path),
-                "task": names[number],
-                "class": classes[label],
-                "probability": round(float(own[label]), 6),
-                "top": [
-                    {
-                        "class": classes[place],
-                        "probability": round(float(own[place]), 6),
-                    }
-                    for place in ranked
-                ],
-            }
-        )
+    for start in range(0, len(pictures), BATCH):
+        progress(f"picture {start + 1} of {len(pictures)}")
+        paths = pictures.paths[start : start + BATCH]
+        places = range(start, start + len(paths))
+        images = pictures.read(places).astype(np.float32)
+        answers = [answer(model, [images]) for model in models]
+        found = find(answers, run.config["seed"])
+        results += _described(records, paths, answers, found, top)
     return results
+
+
+def _described(records, paths, answers, found, top):
+    """Yield the results of pictures from the classes found for them."""
+    import numpy as np
+
+    from cckeras.evaluation.task_free import probabilities, task_of_class
+
+    counts = [len(record["classes"]) for record in records]
+    starts = np.cumsum([0, *counts])
+    shares = [probabilities(own.logits) for own in answers]
+    for row, number in enumerate(task_of_class(counts, found)):
+        classes, own = records[number]["classes"], shares[number][row]
+        label = found[row] - starts[number]
+        ranked = sorted(
+            range(len(classes)),
+            key=lambda place: (place != label, -own[place]),
+        )
+        best = [
+            {
+                "class": classes[place],
+                "probability": round(float(own[place]), 6),
+            }
+            for place in ranked[:top]
+        ]
+        yield {
+            "path": str(paths[row]),
+            "task": records[number]["name"],
+            **best[0],
+            "top": best,
+        }
 
 
 def picture_paths(given: list[str]) -> list[Path]:
@@ -164,10 +172,11 @@ def picture_paths(given: list[str]) -> list[Path]:
     return paths
 
 
-def print_table(result: dict) -> None:
-    """Print a row for each picture."""
-    from rich.console import Console
+def print_result(result: dict) -> None:
+    """Print a row for each picture and named class."""
     from rich.table import Table
+
+    from cckeras.console import print_table
 
     table = Table()
     for column in ("picture", "task", "class", "probability"):
@@ -180,7 +189,7 @@ def print_table(result: dict) -> None:
                 best["class"],
                 f"{best['probability']:.3f}",
             )
-    Console(width=max(80, Console().width)).print(table)
+    print_table(table)
 
 
 if __name__ == "__main__":

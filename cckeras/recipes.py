@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import math
 
 import jsonschema
 
@@ -53,6 +54,12 @@ def check_recipe(config: dict) -> None:
             f"Expected --config.{key} to be {expected}. Received: "
             f"{error.instance!r}.{hint}"
         ) from error
+    epochs = config["decay_epochs"]
+    if epochs != sorted(set(epochs)):
+        raise InputError(
+            "Expected --config.decay_epochs to be in increasing order, each "
+            f"once. Received: {tuple(epochs)}."
+        )
 
 
 def _convert(key, text, default):
@@ -70,7 +77,7 @@ def _convert(key, text, default):
         value = tuple(value) if isinstance(value, list) else (value,)
     if kind is tuple and isinstance(value, tuple):
         return value
-    if type(value) is not kind:
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise InputError(
             f"Expected --config.{key} to be of type {kind.__name__}, as "
             f"{default!r}. Received: {text!r}."

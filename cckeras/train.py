@@ -12,6 +12,7 @@ run that had ended.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> None:
     """Run the command."""
     options = _flags()
     options.parse(arguments)
-    if options.run_dir is None:
+    if not options.run_dir:
         raise InputError("Expected --run_dir=FOLDER. Received: none. Name one.")
     choose("--benchmark", options.benchmark, BENCHMARKS)
     choose("--method", options.method, METHODS)
@@ -47,35 +48,13 @@ def train(options, config: dict) -> dict:
     from cckeras.benchmarks import benchmark
     from cckeras.benchmarks.base import select_tasks
     from cckeras.runs.lock import RunLock
-    from cckeras.training.learn import learn, open_or_create
-    from cckeras.training.progress import RunProgress
 
     tasks = benchmark(options.benchmark)(config, options.data_dir)
     tasks = select_tasks(tasks, options.tasks)
     folder = Path(options.run_dir)
     _load_all(tasks, folder)
-    created = not folder.exists()
-    _make_folder(folder)
-    with RunLock(folder):
-        run = open_or_create(folder, options.method, options.benchmark, config)
-        if created:
-            print(f"new run {folder}: {options.method} on {options.benchmark}")
-        method = run.new_method()
-        done = [task.name for task in run.tasks]
-        planned = {
-            name: method.planned_phases(number)
-            for number, name in enumerate(
-                [name for name in tasks.tasks if name not in done],
-                len(done) + 1,
-            )
-        }
-        with RunProgress(planned, config["epochs"]) as progress:
-            learn(
-                run,
-                tasks,
-                threads=options.threads,
-                observe=_observer(progress, options, folder),
-            )
+    with _folder(folder), RunLock(folder), _kept_if_learned(folder):
+        run, planned = _learn(options, config, tasks, folder)
     _print_table(run, planned)
     return {
         "run": str(folder),
@@ -94,6 +73,35 @@ def train(options, config: dict) -> dict:
     }
 
 
+def _learn(options, config, tasks, folder):
+    """Learn the tasks that the run lacks; return it and `{task: phases}`."""
+    from cckeras.runs.records import RUN
+    from cckeras.training.learn import learn, open_or_create
+    from cckeras.training.progress import RunProgress
+
+    created = not (folder / RUN).exists()
+    run = open_or_create(folder, options.method, options.benchmark, config)
+    if created:
+        print(f"new run {folder}: {options.method} on {options.benchmark}")
+    method = run.new_method()
+    done = [task.name for task in run.tasks]
+    planned = {
+        name: method.planned_phases(number)
+        for number, name in enumerate(
+            [name for name in tasks.tasks if name not in done],
+            len(done) + 1,
+        )
+    }
+    with RunProgress(planned, config["epochs"]) as progress:
+        learn(
+            run,
+            tasks,
+            threads=options.threads,
+            observe=_observer(progress, options, folder),
+        )
+    return run, planned
+
+
 def _flags() -> Flags:
     options = Flags("cckeras.train", __doc__, configurable=True)
     options.add_text("benchmark", "digits5", f"one of {', '.join(BENCHMARKS)}")
@@ -109,17 +117,23 @@ def _flags() -> Flags:
 def _load_all(tasks, folder):
     """Find what is wrong with the data before hours of training, and before
     anything is written."""
+    from cckeras.console import telling
     from cckeras.runs.records import RUN, RunRecords
 
     learned = []
     if (folder / RUN).is_file():
         learned = [task.name for task in RunRecords.open(folder).tasks]
-    for name in tasks.tasks:
-        if name not in learned:
-            tasks.load(name)
+    with telling() as tell:
+        for name in tasks.tasks:
+            if name not in learned:
+                tell(f"reading the data of task {name}")
+                tasks.load(name)
 
 
-def _make_folder(folder):
+@contextlib.contextmanager
+def _folder(folder):
+    """Make a folder; after bad input, what was made and is empty goes."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -127,6 +141,33 @@ def _make_folder(folder):
             f"Expected --run_dir={folder} to be a folder that can be made. "
             f"Received: {error.strerror}. Choose another."
         ) from error
+    try:
+        yield
+    except InputError:
+        with contextlib.suppress(OSError):
+            for path in made:
+                path.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _kept_if_learned(folder):
+    """After bad input, a new run that has learned nothing goes: its recipe
+    would stand in the way of the corrected command."""
+    from cckeras.runs import files
+    from cckeras.runs.records import RUN, TASKS, TRAINING
+
+    new = not (folder / RUN).exists()
+    try:
+        yield
+    except InputError:
+        parts = [folder / TASKS, folder / TRAINING]
+        if new and not any(
+            path for part in parts if part.is_dir() for path in part.iterdir()
+        ):
+            for path in (folder / RUN, *parts):
+                files.remove(path)
+        raise
 
 
 def _observer(progress, options, folder):
@@ -153,8 +194,9 @@ def _observer(progress, options, folder):
 
 
 def _print_table(run, planned):
-    from rich.console import Console
     from rich.table import Table
+
+    from cckeras.console import print_table
 
     table = Table(title=f"{run.path}: {run.settings['method']}")
     for column in ("task", "classes", "validation", "test", "parameters"):
@@ -172,7 +214,7 @@ def _print_table(run, planned):
             ),
             f"{record['parameters']:,}",
         )
-    Console(width=max(80, Console().width)).print(table)
+    print_table(table)
     print(f"next: python -m cckeras.verify {run.path}", file=sys.stderr)
 
 

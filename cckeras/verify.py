@@ -11,8 +11,10 @@ Exit code 1 if anything differs.
 from __future__ import annotations
 
 from cckeras.commands import (
+    MOST_THREADS,
     Flags,
     check_writable,
+    open_learned,
     run_command,
     start_backend,
     write_json,
@@ -23,17 +25,22 @@ def main(arguments: list[str]) -> int:
     """Run the command."""
     options = Flags("cckeras.verify", __doc__, ("RUN",))
     options.add_number(
-        "threads", None, "processor threads; as recorded unless given", 0
+        "threads",
+        None,
+        "processor threads, 0 for all; as recorded unless given",
+        0,
+        MOST_THREADS,
     )
     (folder,) = options.parse(arguments)
     check_writable(options.json)
+    last = open_learned(folder).records[-1]
     threads = options.threads
     if threads is None:
-        threads = recorded_threads(folder)
+        threads = last["environment"]["threads"]
     start_backend(threads)
-    from rich.console import Console
     from rich.table import Table
 
+    from cckeras.console import print_table, telling
     from cckeras.runs.environment import environment
     from cckeras.runs.run import Run
     from cckeras.runs.verify import verify_run
@@ -50,10 +57,11 @@ def main(arguments: list[str]) -> int:
         "",
     ):
         table.add_column(column, overflow="fold")
-    console = Console(width=max(110, Console().width))
     verdicts = []
-    with Console(stderr=True).status("verifying") as status:
-        for verdict in verify_run(run, here, status.update):
+    with telling() as tell:
+        for verdict in verify_run(
+            run, here, lambda text: tell(f"verifying {text}")
+        ):
             verdicts.append(verdict)
             table.add_row(
                 verdict.task,
@@ -68,7 +76,7 @@ def main(arguments: list[str]) -> int:
                 ),
                 "holds" if verdict.holds else "FAILS",
             )
-    console.print(table)
+    print_table(table)
     holds = all(verdict.holds for verdict in verdicts)
     write_json(
         options.json,
@@ -88,14 +96,6 @@ def main(arguments: list[str]) -> int:
         f"every task is as it was committed ({len(verdicts)} of {len(verdicts)})"
     )
     return 0
-
-
-def recorded_threads(folder: str) -> int:
-    """Return the number of threads that a run's last task was trained with."""
-    from cckeras.runs.records import RunRecords
-
-    records = RunRecords.open(folder).records
-    return records[-1]["environment"]["threads"] if records else 0
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 
 from cckeras.benchmarks.base import Benchmark
 from cckeras.data.pipeline import evaluation_batches, evaluation_steps
+from cckeras.errors import InputError
 from cckeras.evaluation import metrics
 from cckeras.evaluation.answers import Answers, answer, answering_model
 from cckeras.evaluation.task_free import RULES, task_of_class
@@ -36,20 +37,31 @@ def evaluate_run(
         benchmark: has the test images.
         task_free: whether to evaluate without task labels, too.
         progress: called with what is being done.
+
+    Raises:
+        InputError: if a task has other classes than in training.
     """
     names, tests, changed = [], [], []
     for record in run.records:
-        if record["name"] not in benchmark.tasks:
+        name = record["name"]
+        if name not in benchmark.tasks:
             continue
-        data = benchmark.load(record["name"])
+        progress(f"reading the data of task {name}")
+        data = benchmark.load(name)
+        if list(data.classes) != record["classes"]:
+            raise InputError(
+                f"Expected the classes that task {name!r} was trained with: "
+                f"{', '.join(record['classes'])}. Received: "
+                f"{', '.join(data.classes)}. Give the folder used in training."
+            )
         if len(data.test):
-            names.append(record["name"])
+            names.append(name)
             tests.append(data.test)
         if record["data"] != data.fingerprint():
-            changed.append(record["name"])
+            changed.append(name)
     answers = []
     for index, name in enumerate(names):
-        progress(f"{name} ({index + 1}/{len(names)})")
+        progress(f"evaluating {name} ({index + 1}/{len(names)})")
         asked = tests if task_free else [tests[index]]
         answers.append(_answers(method.task_model(name), asked))
         keras.utils.clear_session(free_memory=False)
@@ -67,7 +79,7 @@ def evaluate_run(
     }
     if task_free and names:
         for name, find in RULES.items():
-            progress(f"rule {name}")
+            progress(f"evaluating the rule {name}")
             result["task_free"][name] = _task_free(
                 find, run.config["seed"], tests, answers
             )
@@ -123,7 +135,7 @@ def _task_incremental(run, names, tests, answers, task_free):
 def _mean_over_sources(run, records):
     """Return the published figure of `finetune`, whose tasks start from each
     earlier network in turn: the mean over the tasks of the mean over these."""
-    if run.config.get("sources") != "all":
+    if run.config.get("sources") != "all" or not records:
         return None
     values = [
         record["metrics"].get(

@@ -163,8 +163,9 @@ class CondConv2D(keras.layers.Layer):
             experts: which experts the task uses, its own last: `"all"` so
                 far, `"first"` (the first task's), or names of earlier tasks.
             kernel_initializer: instead of the layer's own.
-            router_initializer: a function of `fan_in` that returns the
-                initializer of the router with `router_start="published"`.
+            router_initializer: a function of the part, "kernel" or "bias",
+                and `fan_in`, that returns the initializer of the router with
+                `router_start="published"`.
 
         Raises:
             ValueError: if the name is known already or an expert is not.
@@ -306,6 +307,11 @@ class CondConv2D(keras.layers.Layer):
             earlier = self.tasks
         elif experts == "first":
             earlier = self.tasks[:1]
+        elif isinstance(experts, str):
+            raise ValueError(
+                "Expected `experts` to be 'all', 'first' or a list of task "
+                f"names. Received: experts={experts!r}"
+            )
         else:
             earlier = tuple(self._known(name) for name in experts)
         return (*earlier, task)

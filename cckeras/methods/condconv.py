@@ -7,7 +7,7 @@ from cckeras.backbones.factory import BankFactory
 from cckeras.layers.task_conv import TaskConv2D
 from cckeras.methods.base import Group, Method
 
-ROUTERS = "router_"
+ROUTERS = "_router_(kernel|bias|logits)$"
 
 
 class CondConv(Method):
@@ -66,10 +66,7 @@ class CondConv(Method):
         model = self.task_model(name)
         models = {}
         for layer in model.layers:
-            if (
-                isinstance(layer, TaskConv2D)
-                and layer.weights_in_use.routed > 1
-            ):
+            if isinstance(layer, TaskConv2D) and _has_router(layer):
                 routing = RoutingWeights(layer, name=f"{layer.name}_routing")
                 models[layer.name] = keras.Model(
                     model.input, routing(layer.input)
@@ -92,6 +89,12 @@ class CondConv(Method):
                     for peer in peers
                 ]
                 self.variables[f"{prefix}/{rest}"].assign(np.mean(values, 0))
+
+
+def _has_router(layer):
+    weights = layer.weights_in_use
+    routers = weights.router_kernel, weights.router_logits
+    return any(router is not None for router in routers)
 
 
 class RoutingWeights(keras.layers.Layer):

@@ -103,6 +103,15 @@ class RunRecords:
         record = self.record(name)
         return self.path / TASKS / Task.from_record(record).folder
 
+    def uncommitted(self) -> list[Path]:
+        """Return the task folders that an interrupted commit left."""
+        committed = {task.folder for task in self.tasks}
+        return [
+            folder
+            for folder in _task_folders(self.path).values()
+            if folder.name not in committed
+        ]
+
     def probe(self, name: str) -> Probe:
         """Return a task's stored probe images and logits."""
         path = self.folder(name) / PROBE
@@ -113,16 +122,19 @@ class RunRecords:
             probe = Probe(stored["images"], stored["logits"])
         except (SafetensorError, KeyError) as error:
             raise _foreign(path, f"not a probe ({error})") from error
-        size, images = self.config["image_size"], len(probe.images)
-        for array, shape in (
-            (probe.images, (images, size, size, 3)),
-            (probe.logits, (images, len(record["classes"]))),
+        images, logits = probe.images, probe.logits
+        size = self.config["image_size"]
+        if (
+            (images.dtype, logits.dtype) != (np.float32, np.float32)
+            or images.shape[1:] != (size, size, 3)
+            or logits.shape != (len(images), len(record["classes"]))
+            or not len(images)
         ):
-            if array.shape != shape or array.dtype != np.float32:
-                raise _foreign(
-                    path,
-                    f"{array.dtype} {array.shape} in place of float32 {shape}",
-                )
+            raise _foreign(
+                path,
+                f"images {images.dtype} {images.shape}, "
+                f"logits {logits.dtype} {logits.shape}",
+            )
         return probe
 
 
@@ -179,7 +191,11 @@ def check_seal(record: dict, path: Path) -> None:
     Raises:
         InputError: if its seal is missing or differs.
     """
-    if record.get("seal") != files.seal(record)["seal"]:
+    try:
+        expected = files.seal(record)["seal"]
+    except RecursionError:  # Of something nested deeply, which we never write.
+        expected = None
+    if expected is None or record.get("seal") != expected:
         raise InputError(
             f"Expected {path} to be as it was written. Received: a damaged "
             "file (its seal differs). Restore it from a copy."

@@ -60,7 +60,11 @@ class Run(RunRecords):
 
     def new_method(self) -> Method:
         """Return the run's method without any task."""
-        return method_class(self.settings["method"])(self.config)
+        try:
+            method = method_class(self.settings["method"])
+        except InputError as error:
+            raise InputError(f"In {self.path / RUN}: {error}") from error
+        return method(self.config)
 
     def load(self, only: tuple[str, ...] | None = None) -> Method:
         """Rebuild the networks from the committed files.

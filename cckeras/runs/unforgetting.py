@@ -33,6 +33,8 @@ class Comparison:
         if self.exact:
             return "equal, bit for bit"
         verdict = "within" if self.holds else "NOT within"
+        if not self.holds and self.difference <= TOLERANCE:
+            verdict = "NOT equal, but within"
         return f"{verdict} {TOLERANCE:g} (largest difference {self.difference:.2g})"
 
 

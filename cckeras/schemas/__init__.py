@@ -18,15 +18,22 @@ def schema(name: str) -> dict:
     return json.loads(text)
 
 
+@functools.cache
+def _validator(name):
+    # `jsonschema.validate` would check the schema itself on every call.
+    return jsonschema.Draft202012Validator(schema(name))
+
+
 def check_schema(name: str, value, path) -> None:
     """Check a value against a schema.
 
     Raises:
         InputError: that names the file and the field.
     """
-    try:
-        jsonschema.validate(value, schema(name))
-    except jsonschema.ValidationError as error:
+    error = jsonschema.exceptions.best_match(
+        _validator(name).iter_errors(value)
+    )
+    if error is not None:
         field = ".".join(str(part) for part in error.absolute_path)
         where = f" in the field {field!r}" if field else ""
         reason = error.message if len(error.message) < 200 else error.validator

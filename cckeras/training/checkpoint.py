@@ -57,7 +57,7 @@ class Checkpoints:
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint, atomically, then delete all but two."""
         flat = {
-            f"{group}|{name}": np.ascontiguousarray(array)
+            f"{group}|{name}": np.asarray(array, order="C")
             for group, arrays in state.tensors.items()
             for name, array in arrays.items()
         }
@@ -75,22 +75,16 @@ class Checkpoints:
             files.remove(self.folder / old)
 
     def newest(self, task: str) -> TrainingState | None:
-        """Return the newest complete checkpoint of a task, if there is one.
-
-        What else there is, of another task or damaged, is deleted: `save`
-        would take it for newer ones and keep it.
-        """
-        newest = None
+        """Return the newest complete checkpoint of a task, if there is one."""
         for name in reversed(self._names()):
             state = self._read(self.folder / name)
-            if state is None or state.task != task:
-                files.remove(self.folder / name)
-            elif newest is None:
-                newest = state
-        return newest
+            if state is not None and state.task == task:
+                return state
+        return None
 
     def forget(self, tasks: Collection[str]) -> None:
-        """Delete the checkpoints of some tasks, and damaged ones."""
+        """Delete the checkpoints of some tasks, and damaged ones, which `save`
+        would count among the newest."""
         for name in self._names():
             state = self._read(self.folder / name)
             if state is None or state.task in tasks:

@@ -44,11 +44,10 @@ def learn(
             returns more Keras callbacks.
 
     Raises:
-        InputError: if a committed task's data has changed, or the loss is not
-            finite.
+        InputError: if a file of the run is damaged, or the loss is not finite.
         CheckError: if an earlier task has changed; nothing is committed.
     """
-    remove_uncommitted(run)
+    recover(run)
     method = run.load()
     here = environment(threads)
     pretrained = run.config.get("pretrained")
@@ -63,6 +62,8 @@ def learn(
         record = learn_task(run, method, task, data, here, observe)
         problems = changed_tasks(method, run.records, probes, here)
         if problems:
+            # What was learned may stand on what had changed.
+            Checkpoints(run.path / TRAINING).clear()
             raise CheckError(
                 f"Expected learning task {name!r} to leave earlier tasks as "
                 f"they were. Received: {'; '.join(problems)}. Nothing was "
@@ -84,7 +85,7 @@ def learn_task(
     checkpoints = Checkpoints(run.path / TRAINING)
     state = checkpoints.newest(task.name)
     if state is None:
-        checkpoints.clear()  # Those of a task that was committed meanwhile.
+        checkpoints.clear()  # Those of a task that is not learned now.
         state = TrainingState(task.name)
     method.grow(task)
     model = method.task_model(task.name)
@@ -114,14 +115,15 @@ def learn_task(
     return _record(method, task, data, state, here)
 
 
-def remove_uncommitted(run: Run) -> None:
-    """Delete what an interrupted commit left behind."""
+def recover(run: Run) -> None:
+    """Finish, or delete, what an interrupted commit left behind."""
     for folder in (run.path, run.path / TASKS, run.path / TRAINING):
+        folder.mkdir(exist_ok=True)  # Copying may have lost an empty one.
         files.remove_leftovers(folder)
-    committed = {task.folder for task in run.tasks}
-    for path in (run.path / TASKS).iterdir():
-        if path.name not in committed:
-            files.remove(path)
+    for folder in run.uncommitted():
+        files.remove(folder)
+    run.protect()
+    Checkpoints(run.path / TRAINING).forget({task.name for task in run.tasks})
 
 
 def _finish_phase(result, method, task, state):
@@ -151,7 +153,8 @@ def _forget_training(model):
 
 
 def _probe_images(data):
-    split = data.test if len(data.test) else data.validation
+    splits = (data.test, data.validation, data.train)
+    split = next(split for split in splits if len(split))
     few = range(min(PROBE_IMAGES, len(split)))
     return split.images.read(list(few)).astype("float32")
 
@@ -229,5 +232,5 @@ def _is_unused(path):
     while it was being created leaves."""
     names = {entry.name for entry in path.iterdir()}
     left = {name for name in names if not name.startswith(files.TEMPORARY)}
-    made = (path / TASKS).is_dir() and any((path / TASKS).iterdir())
+    made = [*path.glob(f"{TASKS}/*"), *path.glob(f"{TRAINING}/*")]
     return left <= {LOCK, "logs", TASKS, TRAINING} and not made

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import math
 import re
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -42,23 +45,24 @@ class MaskedOptimizer(keras.optimizers.Optimizer):
     def __init__(self, groups, masks=None, name="masked_optimizer"):
         super().__init__(learning_rate=0.0, name=name)
         self.groups = list(groups)
-        self.masks = dict(masks or {})
+        self.masks = {
+            path: np.asarray(mask, bool) for path, mask in (masks or {}).items()
+        }
 
     def build(self, variables):
         if self.built:
             return
+        unknown = sorted(set(self.masks) - {v.path for v in variables})
+        if unknown:
+            raise ValueError(
+                "Expected masks of variables that are trained. Received: "
+                f"masks={unknown}, which match no variable's path."
+            )
         self._members = [[] for _ in self.groups]
         for index, variable in enumerate(variables):
             self._members[self._group_of(variable)].append(index)
         for group, members in zip(self.groups, self._members, strict=True):
             group.optimizer.build([variables[index] for index in members])
-        self._kept = {
-            variable.path: ops.convert_to_tensor(
-                self.masks[variable.path], "bool"
-            )
-            for variable in variables
-            if variable.path in self.masks
-        }
         super().build(variables)
 
     @property
@@ -93,12 +97,12 @@ class MaskedOptimizer(keras.optimizers.Optimizer):
         before = {
             variable.path: ops.copy(variable.value)
             for variable in variables
-            if variable.path in self._kept
+            if variable.path in self.masks
         }
         group.optimizer.apply(grads, variables)
         for variable in variables:
             if variable.path in before:
-                mask = self._kept[variable.path]
+                mask = self.masks[variable.path]
                 variable.assign(
                     ops.where(mask, variable.value, before[variable.path])
                 )
@@ -124,6 +128,7 @@ class MaskedOptimizer(keras.optimizers.Optimizer):
                 }
                 for group in self.groups
             ],
+            "masks": {path: _pack(mask) for path, mask in self.masks.items()},
         }
 
     @classmethod
@@ -138,4 +143,17 @@ class MaskedOptimizer(keras.optimizers.Optimizer):
             )
             for group in config["groups"]
         ]
-        return cls(groups, name=config["name"])
+        masks = {path: _unpack(mask) for path, mask in config["masks"].items()}
+        return cls(groups, masks, name=config["name"])
+
+
+def _pack(mask):
+    """Return a mask as plain data of one bit an element."""
+    bits = base64.b64encode(np.packbits(mask)).decode()
+    return {"shape": list(mask.shape), "bits": bits}
+
+
+def _unpack(packed):
+    bits = np.frombuffer(base64.b64decode(packed["bits"]), np.uint8)
+    flat = np.unpackbits(bits, count=math.prod(packed["shape"]))
+    return flat.astype(bool).reshape(packed["shape"])

@@ -69,10 +69,11 @@ def train_phase(
     """
     model, config = phase.model, method.config
     steps = steps_per_epoch(len(data.train), config["batch_size"])
+    trained = {variable.path for variable in model.trainable_variables}
     masks = {
         method.variables[name].path: mask
         for name, mask in method.ledger.owned(task.number).items()
-        if not isinstance(mask, bool)
+        if not isinstance(mask, bool) and method.variables[name].path in trained
     }
     optimizer = make_optimizer(phase, steps, masks)
     optimizer.build(model.trainable_variables)
@@ -139,20 +140,21 @@ class _EpochKeeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         state = self.state
-        loss = float(logs["loss"])
-        if not math.isfinite(loss):
-            raise InputError(
-                f"Expected a finite loss in task {self.task.name!r}, phase "
-                f"{self.phase.name!r}. Received: loss={loss} in epoch "
-                f"{epoch + 1}. Lower the learning rate (--config."
-                "learning_rate); finished tasks are kept."
-            )
-        for key, value in logs.items():
-            state.history.setdefault(key, []).append(round(float(value), 6))
         values = {
             name: np.array(value)
             for name, value in self.method.values(self.task).items()
         }
+        loss = float(logs["loss"])
+        finite = all(np.isfinite(value).all() for value in values.values())
+        if not math.isfinite(loss) or not finite:
+            raise InputError(
+                "Expected a finite loss and finite weights in task "
+                f"{self.task.name!r}, phase {self.phase.name!r}. Received: "
+                f"loss={loss} in epoch {epoch + 1}. Start a new --run_dir with "
+                "a lower learning rate; this one keeps its finished tasks."
+            )
+        for key, value in logs.items():
+            state.history.setdefault(key, []).append(round(float(value), 6))
         validated = logs.get("val_accuracy")
         if (
             self.phase.select == "best"
