@@ -14,6 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
+from cckeras.allocator import keep_freed_memory
 from cckeras.errors import CheckError, InputError, nearest
 
 CONFIG_FLAG = re.compile(r"--?config\.([^=]+)(?:=(.*))?", re.DOTALL)
@@ -301,6 +302,7 @@ def start_backend(threads: int = 0) -> None:
         os.environ["NPROC"] = str(threads)
     with _silenced():
         if backend == "tensorflow":
+            keep_freed_memory()
             import tensorflow as tf
 
             if threads:
