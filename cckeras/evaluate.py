@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 
 from cckeras.commands import (
-    Flags,
     check_writable,
     open_learned,
     run_command,
@@ -20,6 +19,7 @@ from cckeras.commands import (
     write_json,
 )
 from cckeras.errors import InputError
+from cckeras.flags import Flags
 
 SUMMARY = (
     ("average accuracy (%)", "average_accuracy"),

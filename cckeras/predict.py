@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 from cckeras.commands import (
-    Flags,
     check_writable,
     open_learned,
     run_command,
@@ -23,6 +22,7 @@ from cckeras.commands import (
     write_json,
 )
 from cckeras.errors import InputError, choose
+from cckeras.flags import Flags
 from cckeras.names import RULES
 
 BATCH = 100

@@ -17,13 +17,13 @@ import sys
 from pathlib import Path
 
 from cckeras.commands import (
-    Flags,
     check_writable,
     run_command,
     start_backend,
     write_json,
 )
 from cckeras.errors import InputError, choose
+from cckeras.flags import Flags
 from cckeras.names import BENCHMARKS, METHODS
 from cckeras.recipes import load_recipe
 

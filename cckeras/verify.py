@@ -11,14 +11,13 @@ Exit code 1 if anything differs.
 from __future__ import annotations
 
 from cckeras.commands import (
-    MOST_THREADS,
-    Flags,
     check_writable,
     open_learned,
     run_command,
     start_backend,
     write_json,
 )
+from cckeras.flags import MOST_THREADS, Flags
 
 
 def main(arguments: list[str]) -> int:

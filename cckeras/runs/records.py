@@ -292,7 +292,10 @@ def _check_rest(path, last, committed, rest):
     the next task's, not yet read-only. Else LAST is lost, or an old one, and
     the next training would delete tasks."""
     for number, folder in rest.items():
-        writable = folder.stat().st_mode & stat.S_IWUSR
+        try:
+            writable = folder.stat().st_mode & stat.S_IWUSR
+        except FileNotFoundError:  # Training has begun, and removed it.
+            continue
         if (number == committed + 1 and writable) or _read_last(path) != last:
             continue
         raise InputError(
