@@ -7,6 +7,7 @@ import errno
 import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,8 +29,9 @@ def exit_code(
 ) -> int:
     """Run a command; return its exit code (docs/design.md).
 
-    0 done, 1 a check failed, 2 bad input or usage, 130 interrupted; failures
-    are one line on standard error.
+    0 done, 1 a check failed, 2 bad input or usage, 130 interrupted: each but
+    the first with one line on standard error. 70, with a traceback, is a fault
+    of cckeras itself.
     """
     try:
         code = main(arguments) or 0
@@ -57,6 +59,10 @@ def exit_code(
         )
     except SystemExit as error:  # After the help text.
         code = error.code or 0
+    except Exception:
+        # A fault of ours, not of the input: 1 would say that a check failed.
+        traceback.print_exc()
+        code = 70
     return code
 
 

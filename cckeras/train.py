@@ -49,10 +49,11 @@ def train(options, config: dict) -> dict:
     from cckeras.benchmarks.base import select_tasks
     from cckeras.runs.lock import RunLock
 
+    folder = Path(options.run_dir)
+    learned = _learned(options, config, folder)
     tasks = benchmark(options.benchmark)(config, options.data_dir)
     tasks = select_tasks(tasks, options.tasks)
-    folder = Path(options.run_dir)
-    _load_all(tasks, folder)
+    _load_all(tasks, learned)
     with _folder(folder), RunLock(folder), _kept_if_learned(folder):
         run, planned = _learn(options, config, tasks, folder)
     _print_table(run, planned)
@@ -114,15 +115,23 @@ def _flags() -> Flags:
     return options
 
 
-def _load_all(tasks, folder):
+def _learned(options, config, folder):
+    """Return the names of the tasks that an existing run has; refuse one that
+    began with another configuration before any data are read."""
+    from cckeras.runs.records import RUN, RunRecords
+
+    if not (folder / RUN).is_file():
+        return []
+    records = RunRecords.open(folder)
+    records.check_same(options.method, options.benchmark, config)
+    return [task.name for task in records.tasks]
+
+
+def _load_all(tasks, learned):
     """Find what is wrong with the data before hours of training, and before
     anything is written."""
     from cckeras.console import telling
-    from cckeras.runs.records import RUN, RunRecords
 
-    learned = []
-    if (folder / RUN).is_file():
-        learned = [task.name for task in RunRecords.open(folder).tasks]
     with telling() as tell:
         for name in tasks.tasks:
             if name not in learned:

@@ -179,7 +179,7 @@ LINES = [
     bad_line("task twice", "--tasks=zero_one,zero_one", "'zero_one' twice"),
     bad_line("path as task", "--tasks=../zero_one", "'../zero_one'"),
     bad_line("parent folder as task", "--tasks=..", "'..'"),
-    bad_line("no task", "--tasks=", "task ''"),
+    bad_line("no task", "--tasks=", "no name"),
     bad_line("no json folder", "--json=no/x.json", "--json=no/x.json"),
     bad_line("json is a folder", "--json=.", "--json=. to be a file"),
     case("verify nothing", verify.main, "", "cckeras.verify with RUN", "none"),
@@ -605,8 +605,12 @@ def test_data(place, main, line, says, prepare):
 class Unreachable:
     """Stands for a TensorFlow Datasets without a network."""
 
-    def download_and_prepare(self):
-        raise ConnectionError("Max retries exceeded\nwith url: /cifar-100")
+    def is_prepared(self):
+        return False
+
+
+def no_host(address, timeout):
+    raise OSError(f"cannot reach\n{address[0]}")
 
 
 @pytest.mark.parametrize(
@@ -615,13 +619,14 @@ class Unreachable:
         (None, "tensorflow-datasets"),
         (
             SimpleNamespace(builder=lambda name, data_dir: Unreachable()),
-            "ConnectionError: Max retries exceeded with url",
+            "OSError: cannot reach www.cs.toronto.edu",
         ),
     ],
     ids=["not installed", "no network"],
 )
 def test_cifar100_that_cannot_be_had(place, monkeypatch, package, says):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", package)
+    monkeypatch.setattr("socket.create_connection", no_host)
     check_case(
         place,
         train.main,

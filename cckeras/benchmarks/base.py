@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from cckeras.data.sources import TaskData
-from cckeras.errors import choose
+from cckeras.errors import InputError, choose
 from cckeras.task import check_task_names
 
 
@@ -42,7 +42,12 @@ def select_tasks(benchmark: Benchmark, text: str | None) -> Benchmark:
     if text is None:
         check_task_names(benchmark.tasks)
         return benchmark
-    names = tuple(text.split(","))
+    names = tuple(name for name in text.split(",") if name)
+    if not names:
+        raise InputError(
+            "Expected --tasks=NAME,NAME. Received: no name. Some of: "
+            f"{', '.join(benchmark.tasks)}."
+        )
     check_task_names(names)
     for name in names:
         choose("a task of --tasks", name, benchmark.tasks)

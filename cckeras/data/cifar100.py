@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import socket
 import tarfile
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from cckeras.errors import InputError
 ARCHIVE = "cifar-100-python.tar.gz"
 ARCHIVE_MD5 = "eb9058c3a382ffc7106e4002c42a8d85"
 NPZ = "cifar100.npz"
+HOST = ("www.cs.toronto.edu", 443)
 SIZES = {"train": 50_000, "test": 10_000}
 
 
@@ -103,6 +105,9 @@ def _from_tfds(data_dir):
         ) from error
     try:
         builder = tfds.builder("cifar100", data_dir=data_dir)
+        if not builder.is_prepared():
+            # Else the downloader would try for minutes.
+            socket.create_connection(HOST, timeout=10).close()
         builder.download_and_prepare()
         parts = []
         for part in SIZES:

@@ -148,7 +148,7 @@ class Method:
     def values(self, task: Task) -> dict[str, np.ndarray]:
         """Return the current values of every variable a task owns part of."""
         return {
-            name: ops.convert_to_numpy(self.variables[name])
+            name: ops.convert_to_numpy(self.variables[name].value)
             for name in self.ledger.owned(task.number)
         }
 

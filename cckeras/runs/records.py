@@ -103,6 +103,32 @@ class RunRecords:
         record = self.record(name)
         return self.path / TASKS / Task.from_record(record).folder
 
+    def check_same(self, method: str, benchmark: str, config: dict) -> None:
+        """Check that a training is the one that this run began with.
+
+        Raises:
+            InputError: for another method, benchmark or configuration; the
+                keys are named.
+        """
+        for key, value in (("method", method), ("benchmark", benchmark)):
+            if self.settings[key] != value:
+                raise InputError(
+                    f"Expected --{key}={self.settings[key]} to go on with the "
+                    f"run {self.path}. Received: --{key}={value}. Choose "
+                    "another --run_dir."
+                )
+        differences = ", ".join(
+            f"{key}={self.config.get(key)!r} (received {config.get(key)!r})"
+            for key in sorted({*config, *self.config})
+            if config.get(key) != self.config.get(key)
+        )
+        if differences:
+            raise InputError(
+                f"Expected the configuration of the run {self.path}: "
+                f"{differences}. Repeat these values, or choose another "
+                "--run_dir."
+            )
+
     def uncommitted(self) -> list[Path]:
         """Return the task folders that an interrupted commit left."""
         committed = {task.folder for task in self.tasks}

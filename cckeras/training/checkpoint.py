@@ -32,6 +32,7 @@ class TrainingState:
         history: the phase's curves, one number an epoch.
         best_epoch, best_accuracy: the epoch to be kept so far.
         first_accuracy: test accuracy before any training, in percent.
+        data: fingerprint of the task's data.
         tensors: named groups of tensors: `values` (what the task owns),
             `optimizer`, `best` (values of the best epoch), `winner` (values
             of the best alternative phase so far).
@@ -45,6 +46,7 @@ class TrainingState:
     best_epoch: int = 0
     best_accuracy: float = -1.0
     first_accuracy: float | None = None
+    data: str | None = None
     tensors: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 

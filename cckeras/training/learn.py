@@ -86,7 +86,13 @@ def learn_task(
     state = checkpoints.newest(task.name)
     if state is None:
         checkpoints.clear()  # Those of a task that is not learned now.
-        state = TrainingState(task.name)
+        state = TrainingState(task.name, data=data.fingerprint())
+    elif state.data not in (None, data.fingerprint()):
+        raise InputError(
+            f"Expected the data with which the training of task {task.name!r} "
+            "began. Received: other images or classes. Restore them, or delete "
+            f"{run.path / TRAINING} to train the task anew."
+        )
     method.grow(task)
     model = method.task_model(task.name)
     if state.first_accuracy is None:
@@ -203,27 +209,7 @@ def open_or_create(
     if not path.exists() or _is_unused(path):
         return Run.create(path, method, benchmark, config)
     run = Run.open(path)
-    wanted = {"method": method, "benchmark": benchmark}
-    for key, value in wanted.items():
-        if run.settings[key] != value:
-            raise InputError(
-                f"Expected --{key}={run.settings[key]} to go on with the run "
-                f"{path}. Received: --{key}={value}. Choose another --run_dir."
-            )
-    keys = sorted(
-        key
-        for key in {*config, *run.config}
-        if config.get(key) != run.config.get(key)
-    )
-    if keys:
-        differences = ", ".join(
-            f"{key}={run.config.get(key)!r} (received {config.get(key)!r})"
-            for key in keys
-        )
-        raise InputError(
-            f"Expected the configuration of the run {path}: {differences}. "
-            "Repeat these values, or choose another --run_dir."
-        )
+    run.check_same(method, benchmark, config)
     return run
 
 

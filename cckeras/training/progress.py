@@ -45,9 +45,9 @@ class RunProgress:
     def __enter__(self):
         if self.console.is_terminal:
             self.bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[state]}"),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(10),
+                TextColumn("{task.fields[state]}", markup=False),
                 console=self.console,
             )
             self.bar.start()
@@ -87,16 +87,19 @@ class RunProgress:
         run_left = duration(
             (rest + phases * self.epochs) * self.seconds_per_epoch
         )
-        accuracy = f"accuracy {100 * logs['accuracy']:.1f} %"
+        accuracy = f"{100 * logs['accuracy']:.1f} %"
+        validation = ""
         if "val_accuracy" in logs:
-            accuracy += f", validation {100 * logs['val_accuracy']:.1f} %"
-        state = (
-            f"epoch {epoch}/{epochs}, {accuracy}, "
-            f"left: phase {task_left}, run {run_left}"
-        )
+            validation = f"{100 * logs['val_accuracy']:.1f} %"
         if self.bar is None:
-            print(f"{title}: {state}", file=sys.stderr, flush=True)
+            text = f"{title}: epoch {epoch}/{epochs}, accuracy {accuracy}"
+            text += f", validation {validation}" if validation else ""
+            text += f", left: phase {task_left}, run {run_left}"
+            print(text, file=sys.stderr, flush=True)
             return
+        # A terminal may have 80 columns, and the title takes some.
+        shown = validation or accuracy
+        state = f"{epoch}/{epochs}, {shown}, left {task_left}, run {run_left}"
         if self._item is None or self._item[0] != title:
             if self._item is not None:
                 self.bar.remove_task(self._item[1])
