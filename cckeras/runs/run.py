@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.numpy import save
 
+from cckeras.backbones.multiply_adds import multiply_adds
 from cckeras.errors import InputError
 from cckeras.methods import method_class
 from cckeras.methods.base import Method
@@ -135,3 +136,24 @@ class Run(RunRecords):
         with contextlib.suppress(OSError):
             for path in (*folder.iterdir(), folder):
                 path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+def network_record(method: Method, task: Task, here: dict) -> dict:
+    """Return the part of a task's record that describes its network.
+
+    Args:
+        method: holds the task's network.
+        task: the task.
+        here: the environment of this process.
+    """
+    return {
+        "name": task.name,
+        "number": task.number,
+        "classes": list(task.classes),
+        "structure": method.structure(task),
+        "uses": list(method.uses(task)),
+        "parameters": method.ledger.size(task.number),
+        "multiply_adds": multiply_adds(method.task_model(task.name)),
+        "digest": method.digest(task),
+        "environment": here,
+    }

@@ -6,7 +6,6 @@ import dataclasses
 import statistics
 from pathlib import Path
 
-from cckeras.backbones.multiply_adds import multiply_adds
 from cckeras.benchmarks.base import Benchmark
 from cckeras.data.sources import TaskData
 from cckeras.errors import CheckError, InputError
@@ -15,7 +14,7 @@ from cckeras.runs import files
 from cckeras.runs.environment import environment
 from cckeras.runs.lock import NAME as LOCK
 from cckeras.runs.records import TASKS, TRAINING, Probe
-from cckeras.runs.run import Run
+from cckeras.runs.run import Run, network_record
 from cckeras.runs.unforgetting import (
     PROBE_IMAGES,
     changed_tasks,
@@ -182,15 +181,7 @@ def _record(method, task, data, state, here):
             statistics.mean(rivals), 4
         )
     return {
-        "name": task.name,
-        "number": task.number,
-        "classes": list(task.classes),
-        "structure": method.structure(task),
-        "uses": list(method.uses(task)),
-        "parameters": method.ledger.size(task.number),
-        "multiply_adds": multiply_adds(method.task_model(task.name)),
-        "digest": method.digest(task),
-        "environment": here,
+        **network_record(method, task, here),
         "phases": state.results,
         "data": data.fingerprint(),
         "metrics": metrics,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from cckeras.backbones.multiply_adds import multiply_adds
 from cckeras.errors import InputError
 from cckeras.methods.base import Method
 from cckeras.runs.records import Probe
-from cckeras.runs.run import Run
+from cckeras.runs.run import Run, network_record
 from cckeras.runs.unforgetting import probe_logits
 from cckeras.task import Task
 
@@ -49,15 +48,7 @@ def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
     run.commit(
         method,
         {
-            "name": task.name,
-            "number": task.number,
-            "classes": list(task.classes),
-            "structure": method.structure(task),
-            "uses": list(method.uses(task)),
-            "parameters": method.ledger.size(task.number),
-            "multiply_adds": multiply_adds(method.task_model(task.name)),
-            "digest": method.digest(task),
-            "environment": here,
+            **network_record(method, task, here),
             "phases": [],
             "data": record["data"],
             "metrics": record["metrics"],
