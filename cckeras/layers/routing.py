@@ -72,10 +72,15 @@ def mix(routing, experts):
     """Return the sum of the experts, weighted: `[kh, kw, Cin, Cout]`, with a
     leading batch axis if the routing weights have one."""
     shape = experts[0].shape
-    flat = ops.stack([ops.reshape(kernel, (-1,)) for kernel in experts])
-    if len(routing.shape) == 1:
-        return ops.reshape(ops.matmul(routing[None], flat), shape)
-    return ops.reshape(ops.matmul(routing, flat), (-1, *shape))
+    flat = [ops.reshape(kernel, (-1,)) for kernel in experts]
+    if len(routing.shape) == 2:
+        return ops.reshape(ops.matmul(routing, ops.stack(flat)), (-1, *shape))
+    # The last expert apart: the others are frozen, and no gradient is computed
+    # for a product of frozen experts alone.
+    mixed = routing[-1] * flat[-1]
+    if len(flat) > 1:
+        mixed = mixed + ops.matmul(routing[None, :-1], ops.stack(flat[:-1]))[0]
+    return ops.reshape(mixed, shape)
 
 
 def routed_convolution(x, weights: TaskWeights, geometry: Geometry):

@@ -1,15 +1,19 @@
 """Runs `cckeras.train` in processes that find TensorFlow imported already.
 
-`python -m tests.runs.fork_server` reads a line of JSON, [log file, arguments],
-forks, and writes the process's number; when that ends it writes how. Importing
-takes longer than a small training: without this, a kill at a random moment
-would nearly always hit the import. The process is forked before TensorFlow has
-computed anything and while there is one thread, and then runs the command as
-it is.
+`python -m tests.runs.fork_server` reads a line of JSON, [log file, arguments,
+fatal operation], forks, and writes the process's number; when that ends it
+writes how. Importing takes longer than a small training: without this, a kill
+at a random moment would nearly always hit the import. The process is forked
+before TensorFlow has computed anything and while there is one thread, and then
+runs the command as it is.
+
+A file operation can be fatal: the process kills itself before it, after it, or
+when it has written half.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -43,22 +47,22 @@ class Command:
             self.seconds = time.monotonic() - self.started
         return self.code
 
-    def kill(self) -> bool:
-        """Kill the process; return whether it was still running."""
-        os.kill(self.pid, 9)
-        return self.wait() == -9
+    def kill_after(self, seconds) -> bool:
+        """Kill the process then; return whether it was still running."""
+        end = self.started + seconds
+        while time.monotonic() < end and not self._is_zombie():
+            time.sleep(min(0.01, max(0, end - time.monotonic())))
+        os.kill(self.pid, signal.SIGKILL)
+        return self.wait() == -signal.SIGKILL
 
-    @property
-    def ended(self) -> bool:
-        return not os.path.exists(f"/proc/{self.pid}") or self.is_zombie
-
-    @property
-    def is_zombie(self) -> bool:
+    def _is_zombie(self):
+        # Nobody has waited for it yet: the server does so and answers then,
+        # but the answer is read in `wait` alone.
         try:
             text = Path(f"/proc/{self.pid}/stat").read_text()
         except OSError:
             return True
-        return text.rpartition(")")[2].split()[0] in ("Z", "X")
+        return text.rpartition(")")[2].split()[0] == "Z"
 
 
 class ForkServer:
@@ -81,9 +85,18 @@ class ForkServer:
         self.process.wait(60)
         self.process.stdout.close()
 
-    def start(self, log: Path, arguments: list[str]) -> Command:
-        """Start the command; what it prints goes to the log file."""
-        self.process.stdin.write(json.dumps([str(log), arguments]) + "\n")
+    def start(self, log: Path, arguments: list[str], fatal=None) -> Command:
+        """Start the command.
+
+        Args:
+            log: file for what it prints.
+            arguments: its arguments.
+            fatal: `(number, folder, how)`: at the file operation of this number,
+                from 1, in the folder `"training"`, or `"elsewhere"` in the
+                run, the process ends `"before"`, `"within"` or `"after"`.
+        """
+        line = json.dumps([str(log), arguments, fatal])
+        self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         return Command(self, self.answer(), log)
 
@@ -108,13 +121,40 @@ def _serve():
     assert psutil.Process().num_threads() == 1
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
-        log, arguments = json.loads(line)
+        log, arguments, fatal = json.loads(line)
         pid = os.fork()
         if pid == 0:
+            if fatal is not None:
+                _make_fatal(*fatal)
             _run(log, arguments)
         print(json.dumps(pid), flush=True)
         _, status = os.waitpid(pid, 0)
         print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)
+
+
+def _make_fatal(number, folder, how):
+    from cckeras.runs import files
+
+    left = [number]
+
+    def wrap(name):
+        real = getattr(files, name)
+
+        def operation(path, *rest):
+            in_training = "training" in path.parts
+            left[0] -= in_training == (folder == "training")
+            if left[0] != 0:
+                return real(path, *rest)
+            if how == "within" and name == "write":
+                path.write_bytes(rest[0][: len(rest[0]) // 2])
+            elif how == "after":
+                real(path, *rest)
+            return os.kill(os.getpid(), signal.SIGKILL)
+
+        setattr(files, name, operation)
+
+    for name in ("write", "sync_folder", "rename", "remove"):
+        wrap(name)
 
 
 def _run(log, arguments):

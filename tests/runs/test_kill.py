@@ -1,6 +1,5 @@
 """Killed at any moment, a run that is started again ends with the same bits."""
 
-import os
 import re
 import signal
 import subprocess
@@ -54,54 +53,40 @@ def undisturbed(server, tmp_path_factory):
     return run
 
 
+# Kinds of moments: any time; a file operation in writing a checkpoint; one in
+# creating the run or committing a task.
+KINDS = ("any time", "checkpoint", "commit")
+
+
 class Moment:
-    """When to kill: some seconds after something happens in the run folder.
+    """When to kill.
 
     Args:
-        rng: decides, so that all moments of a run are met: any time from the
-            start of the process; while a checkpoint is written or old ones
-            are deleted; while a task is committed; right after that.
+        rng: decides.
         kind: one of `KINDS`.
         duration: seconds that an undisturbed run takes.
     """
 
-    KINDS = ("any time", "checkpoint", "commit", "after commit")
-
     def __init__(self, rng, kind, duration):
         self.kind = kind
-        self.count = 1
-        if kind == "any time":
-            self.delay = rng.uniform(0, duration)
+        self.delay = rng.uniform(0, duration)
+        self.operation = int(rng.integers(1, 20))
+        self.how = str(rng.choice(["before", "within", "after"]))
+
+    def start(self, server, log, arguments):
+        """Start the command and kill it; return it, and whether it was met."""
+        if self.kind == "any time":
+            command = server.start(log, arguments)
+            met = command.kill_after(self.delay)
         else:
-            self.delay = rng.exponential(0.02)
-        if kind == "checkpoint":
-            self.count = int(rng.integers(1, 4))
-
-    def wait(self, command, path) -> None:
-        """Return at the moment, or when the command has ended."""
-        before = self._seen(path)
-        changes = 0
-        while self.kind != "any time" and changes < self.count:
-            if command.ended:
-                return
-            now = self._seen(path)
-            changes += now != before
-            before = now
-            time.sleep(0.001)
-        end = time.monotonic() + self.delay
-        while time.monotonic() < end and not command.ended:
-            time.sleep(min(0.01, max(0, end - time.monotonic())))
-
-    def _seen(self, path):
-        """Return what changes when that happens which is waited for."""
-        try:
-            if self.kind == "after commit":
-                return os.stat(path / LAST).st_ino
-            folder = "training" if self.kind == "checkpoint" else "tasks"
-            entries = set(os.listdir(path / folder))
-        except FileNotFoundError:
-            return None if self.kind == "after commit" else 0
-        return len({name for name in entries if name.startswith(".tmp-")})
+            folder = "training" if self.kind == "checkpoint" else "elsewhere"
+            fatal = [self.operation, folder, self.how]
+            command = server.start(log, arguments, fatal)
+            met = command.wait() == -signal.SIGKILL
+        # Else less was left to be done than was expected.
+        self.delay /= 2
+        self.operation = max(1, self.operation // 2)
+        return command, met
 
 
 def committed(path: Path) -> dict[str, bytes]:
@@ -134,15 +119,18 @@ def kill_until(server, undisturbed, method, folder, moments) -> list[str]:
         runs += 1
         complete = False
         while not complete:
-            command = server.start(log, arguments(path, method))
             if moments:
-                moments[0].wait(command, path)
-                if command.kill():
+                command, killed = moments[0].start(
+                    server, log, arguments(path, method)
+                )
+                if killed:
                     met.append(moments.pop(0).kind)
-                else:  # The machine may have become faster meanwhile.
-                    moments[0].delay /= 2
+            else:
+                command = server.start(log, arguments(path, method))
             complete = command.wait() == 0
-            assert complete or command.wait() == -9, log.read_text()
+            assert complete or command.wait() == -signal.SIGKILL, (
+                log.read_text()
+            )
             found = committed(path)
             assert {name: expected[name] for name in found} == found
         # Every file that holds what was learned, and nothing else is left.
@@ -156,15 +144,8 @@ def kill_until(server, undisturbed, method, folder, moments) -> list[str]:
 def moments(seed, duration, count):
     """Return moments of all kinds: every other one is at any time."""
     rng = np.random.default_rng(seed)
-    others = [kind for kind in Moment.KINDS if kind != "any time"]
-    return [
-        Moment(
-            rng,
-            "any time" if index % 2 == 0 else others[index // 2 % 3],
-            duration,
-        )
-        for index in range(count)
-    ]
+    kinds = [KINDS[0], KINDS[1], KINDS[0], KINDS[2]]
+    return [Moment(rng, kinds[i % 4], duration) for i in range(count)]
 
 
 def test_the_reference_is_what_it_should_be(undisturbed):
@@ -195,7 +176,7 @@ def test_fifty_kills_change_nothing(server, undisturbed, tmp_path, method):
     chosen = moments(METHODS.index(method) + 2, duration, count)
     met = kill_until(server, undisturbed, method, tmp_path, chosen)
     assert len(met) == count
-    assert set(met) == set(Moment.KINDS)
+    assert set(met) == set(KINDS)
 
 
 def test_an_interrupted_command_says_so_and_goes_on(

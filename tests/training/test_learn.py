@@ -8,6 +8,7 @@ import pytest
 
 from cckeras.benchmarks.base import select_tasks
 from cckeras.benchmarks.digits5 import digits5
+from cckeras.data.sources import TaskData
 from cckeras.errors import CheckError, InputError
 from cckeras.methods.base import Method
 from cckeras.runs.environment import environment
@@ -168,6 +169,19 @@ def test_another_task_may_be_learned_in_place_of_one_that_was_begun(few, begun):
         with pytest.raises(Killed):
             learn_few(begun, few_recipe(), observe=observer)
         assert observer.epochs == [("train", epoch)]
+    learn_few(begun, few_recipe())
+    assert committed(begun) == committed(few)
+
+
+def test_a_task_that_was_begun_needs_the_same_data(begun, few, monkeypatch):
+    with pytest.raises(Killed):
+        learn_few(begun, few_recipe(), observe=Observer(("train", 1)))
+    before = states(begun)
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskData, "fingerprint", lambda self: "0" * 64)
+        with pytest.raises(InputError, match="training of task 'two_three'"):
+            learn_few(begun, few_recipe())
+    assert states(begun) == before
     learn_few(begun, few_recipe())
     assert committed(begun) == committed(few)
 
