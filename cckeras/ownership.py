@@ -27,6 +27,8 @@ class Ownership:
     def __init__(self):
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._owners: dict[str, int | np.ndarray] = {}
+        # Names by owner, so that a task costs the same however many there are.
+        self._names: dict[int, dict[str, None]] = {}
 
     def add(self, name: str, shape) -> None:
         """Enter a variable whose elements are all free.
@@ -41,6 +43,7 @@ class Ownership:
             )
         self._shapes[name] = tuple(int(size) for size in shape)
         self._owners[name] = FREE
+        self._names.setdefault(FREE, {})[name] = None
 
     def __contains__(self, name: str) -> bool:
         return name in self._shapes
@@ -111,8 +114,9 @@ class Ownership:
 
     def owned(self, task: int) -> dict[str, bool | np.ndarray]:
         """Return `{variable: True or mask}` of all that a task owns."""
-        masks = {name: self.mask(name, task) for name in self._shapes}
-        return {name: mask for name, mask in masks.items() if np.any(mask)}
+        return {
+            name: self.mask(name, task) for name in self._names.get(task, {})
+        }
 
     def size(self, task: int) -> int:
         """Return the number of elements that a task owns."""
@@ -166,5 +170,9 @@ class Ownership:
         return where
 
     def _keep(self, name, owners):
+        for task in np.unique(self._owners[name]):
+            del self._names[int(task)][name]
         values = np.unique(owners)
+        for task in values:
+            self._names.setdefault(int(task), {})[name] = None
         self._owners[name] = int(values[0]) if values.size == 1 else owners
