@@ -10,6 +10,7 @@ demo: env
 	$(BIN)/python -m cckeras.train --benchmark=digits5 --run_dir=$(DEMO)
 	$(BIN)/python -m cckeras.verify $(DEMO)
 	$(BIN)/python -m cckeras.evaluate $(DEMO)
+	$(BIN)/python tools/export_tflite.py $(DEMO) --output=$(DEMO).tflite
 
 test: env lint
 	$(BIN)/python -m pytest

@@ -10,6 +10,7 @@ setup(
         "cckeras.configs",
         "cckeras.data",
         "cckeras.evaluation",
+        "cckeras.export",
         "cckeras.layers",
         "cckeras.methods",
         "cckeras.runs",

@@ -102,7 +102,7 @@ def start_backend(threads: int = 0) -> None:
     if backend == "jax" and threads:
         # Read by XLA's CPU client when it makes its thread pool.
         os.environ["NPROC"] = str(threads)
-    with _silenced():
+    with silenced():
         if backend == "tensorflow":
             keep_freed_memory()
             import tensorflow as tf
@@ -117,7 +117,7 @@ def start_backend(threads: int = 0) -> None:
 
 
 @contextlib.contextmanager
-def _silenced() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Drop what native code writes to standard error while it is loaded."""
     sys.stderr.flush()
     saved = os.dup(2)

@@ -41,6 +41,11 @@ class Flags:
         parser = _Number(name, lower, upper)
         flags.DEFINE(parser, name, default, help_text, self.values)
 
+    def add_decimal(self, name, default, help_text, lower, upper=None):
+        """Define a flag that takes a number within bounds."""
+        parser = _Number(name, lower, upper, float)
+        flags.DEFINE(parser, name, default, help_text, self.values)
+
     def add_switch(self, name, help_text):
         """Define a flag that is off unless given."""
         flag = flags.Flag(
@@ -165,20 +170,21 @@ class Flags:
 
 
 class _Number(flags.ArgumentParser):
-    """Reads an integer within bounds; the error names the flag."""
+    """Reads a number within bounds; the error names the flag."""
 
-    def __init__(self, name, lower, upper):
+    def __init__(self, name, lower, upper, kind=int):
         super().__init__()
+        self.kind = kind
         self.name, self.lower, self.upper = name, lower, upper
 
     def parse(self, argument):
         try:
-            number = int(argument)
+            number = self.kind(argument)
         except ValueError:
             number = None
         if (
             number is None
-            or number < self.lower
+            or not number >= self.lower  # As NaN is.
             or (self.upper is not None and number > self.upper)
         ):
             bounds = (
@@ -186,8 +192,9 @@ class _Number(flags.ArgumentParser):
                 if self.upper is None
                 else f"in {self.lower}..{self.upper}"
             )
+            what = "an integer" if self.kind is int else "a number"
             raise InputError(
-                f"Expected --{self.name} to be an integer {bounds}. Received: "
+                f"Expected --{self.name} to be {what} {bounds}. Received: "
                 f"{argument!r}. Try --help."
             )
         return number

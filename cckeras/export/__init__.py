@@ -1,0 +1,1 @@
+"""Export to LiteRT: one `.tflite` file for all tasks of a run."""

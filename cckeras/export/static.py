@@ -1,0 +1,103 @@
+"""A task's network with constant kernels: a plain network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from cckeras.backbones import backbone
+from cckeras.export.network import Network, Norm
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a network takes: `size` x `size` RGB in 0..255, and the
+    statistics per channel that it normalises by."""
+
+    backbone: str
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, config) -> Input:
+        """Return that of a run's configuration."""
+        return cls(
+            config["backbone"],
+            config["image_size"],
+            tuple(config["mean"]),
+            tuple(config["std"]),
+        )
+
+    def features(self, images, layers):
+        """Return what the backbone makes of images in 0..255."""
+        std = np.asarray(self.std, np.float32)
+        mean = np.asarray(self.mean, np.float32)
+        x = images * tf.constant(1 / (255 * std)) - tf.constant(mean / std)
+        return backbone(self.backbone)(x, layers)
+
+
+class StaticLayers:
+    """The layers of a network whose kernels are constants.
+
+    Args:
+        network: the task's arrays.
+        kernels: `{layer: [kh, kw, Cin, Cout]}`.
+        norms: `{layer: Norm}`, those of the network if None.
+    """
+
+    def __init__(self, network: Network, kernels: dict, norms=None):
+        self.network = network
+        self.kernels = kernels
+        self.norms = norms or network.norms
+
+    def conv(self, x, filters, kernel_size, *, strides=1, name):
+        del filters, kernel_size
+        kernel = tf.constant(self.kernels[name])
+        return tf.nn.conv2d(x, kernel, strides, "SAME")
+
+    def norm(self, x, *, name):
+        norm = self.norms[name]
+        return x * tf.constant(norm.scale) + tf.constant(norm.offset)
+
+    def probabilities(self, features):
+        """Return `[B, classes]` from features `[B, F]`."""
+        return tf.nn.softmax(
+            tf.matmul(features, tf.constant(self.network.head_kernel))
+            + tf.constant(self.network.head_bias)
+        )
+
+
+class Estimating(StaticLayers):
+    """Run eagerly, it replaces each norm's statistics by those of the images
+    that pass through, as constant kernels make them."""
+
+    def __init__(self, network, kernels):
+        super().__init__(network, kernels, dict(network.norms))
+
+    def norm(self, x, *, name):
+        old = self.norms[name]
+        mean, variance = tf.nn.moments(x, (0, 1, 2))
+        self.norms[name] = Norm(
+            old.gamma, old.beta, mean.numpy(), variance.numpy(), old.epsilon
+        )
+        return super().norm(x, name=name)
+
+
+def static_network(source: Input, layers: StaticLayers, batch: int | None = 1):
+    """Return the function `image -> probabilities` for TensorFlow's export."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec(
+                (batch, source.size, source.size, 3), tf.float32, "image"
+            )
+        ]
+    )
+    def classify(image):
+        features = source.features(image, layers)
+        return {"probabilities": layers.probabilities(features)}
+
+    return classify

@@ -1,0 +1,258 @@
+"""tools/export_tflite.py: from a run to a file, and the file in LiteRT."""
+
+import dataclasses
+import io
+import json
+import os
+import stat
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from cckeras.benchmarks.digits5 import digits5
+from cckeras.errors import InputError
+from cckeras.export import export, metadata
+from cckeras.export.runtime import ExportedTasks
+from cckeras.runs.run import Run
+from cckeras.schemas import check_schema
+from tests.command import copy_run, run, tree
+from tests.runs.small import learn_digits, recipe
+from tests.tools.tool import load
+
+NAMES = ("zero_one", "two_three", "four_five")
+TOOL = load("export_tflite")
+
+
+def call(*arguments):
+    return run(TOOL.main, *arguments)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A run of three tasks."""
+    path = tmp_path_factory.mktemp("three") / "run"
+    learn_digits(path, recipe(), tasks=NAMES)
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(three, tmp_path_factory):
+    """The run's tasks in every form, and what --json wrote."""
+    folder = tmp_path_factory.mktemp("files")
+    found = {}
+    for routing in TOOL.ROUTINGS:
+        path = folder / f"{routing}.tflite"
+        report = folder / f"{routing}.json"
+        done = call(
+            three, f"--output={path}", f"--routing={routing}",
+            f"--json={report}", "--max_accuracy_drop=100",
+        )  # fmt: skip
+        assert done.code == 0, done.error
+        found[routing] = path, json.loads(report.read_text())
+    return found
+
+
+def pictures_of(name, few=6):
+    data = digits5(recipe()).load(name).test
+    return data.images.read(np.arange(few)).astype(np.float32)
+
+
+@pytest.mark.parametrize("routing", ["auto", "exact", "folded"])
+def test_the_file_describes_itself(files, three, routing):
+    path, report = files[routing]
+    check_schema("tflite", report, "out.json")
+    assert metadata.read(path) == report
+    assert [task["name"] for task in report["tasks"]] == list(NAMES)
+    assert report["run"] == Run.open(three).settings["id"]
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == [metadata.NAME]
+
+
+def test_forms(files):
+    forms = {
+        routing: [task["form"] for task in report["tasks"]]
+        for routing, (_, report) in files.items()
+    }
+    assert forms == {
+        # Every drop was allowed.
+        "auto": ["constant", "folded", "folded"],
+        "exact": ["exact"] * 3,
+        "folded": ["constant", "folded", "folded"],
+    }
+
+
+def test_without_an_allowed_drop_a_worse_form_is_not_taken(
+    three, tmp_path, monkeypatch
+):
+    real = export.fold
+
+    def worse(*args):
+        return dataclasses.replace(real(*args), validation_accuracy=0.0)
+
+    monkeypatch.setattr(export, "fold", worse)
+    path = tmp_path / "auto.tflite"
+    assert call(three, f"--output={path}").code == 0
+    forms = [task["form"] for task in metadata.read(path)["tasks"]]
+    assert forms == ["constant", "exact", "exact"]
+
+
+@pytest.mark.parametrize("routing", ["auto", "exact"])
+def test_what_litert_answers_is_what_keras_answers(files, three, routing):
+    path, report = files[routing]
+    opened = ExportedTasks(path)
+    method = Run.open(three).load()
+    for task in report["tasks"]:
+        if task["form"] == "folded":
+            continue
+        images = pictures_of(task["name"])
+        logits = method.task_model(task["name"]).predict(images, verbose=0)
+        expected = np.asarray(keras.ops.softmax(logits))
+        for image, wanted in zip(images, expected, strict=True):
+            got = opened.probabilities(task["name"], image)
+            np.testing.assert_allclose(got, wanted, atol=1e-4)
+
+
+def test_xnnpack_computes_all_but_reading_the_table(files):
+    assert files["folded"][1]["operators_outside_xnnpack"] == {}
+    assert files["exact"][1]["operators_outside_xnnpack"] == {"GATHER": 1}
+
+
+def test_the_exact_file_is_little_more_than_its_parameters(files, three):
+    run_opened = Run.open(three)
+    stored = sum(record["parameters"] for record in run_opened.records)
+    assert files["exact"][1]["model_bytes"] <= 1.1 * 4 * stored
+
+
+@pytest.mark.parametrize("routing", ["auto", "exact"])
+def test_one_more_task_changes_no_bit_of_the_others(
+    files, three, tmp_path, routing
+):
+    fewer = tmp_path / "fewer.tflite"
+    two = ",".join(NAMES[:2])
+    done = call(
+        three, f"--output={fewer}", f"--tasks={two}", f"--routing={routing}",
+        "--max_accuracy_drop=100",
+    )  # fmt: skip
+    assert done.code == 0, done.error
+    before, after = ExportedTasks(fewer), ExportedTasks(files[routing][0])
+    assert list(before.tasks) == list(NAMES[:2])
+    for name in NAMES[:2]:
+        for image in pictures_of(name):
+            old, new = (f.probabilities(name, image) for f in (before, after))
+            assert old.tobytes() == new.tobytes()
+
+
+def test_a_file_that_differs_from_keras_does_not_come_to_be(
+    three, tmp_path, monkeypatch
+):
+    real = export.read_network
+
+    def wrong(method, name):
+        network = real(method, name)
+        if name == "two_three":
+            network.head_bias[0] += 0.01
+        return network
+
+    monkeypatch.setattr(export, "read_network", wrong)
+    output = tmp_path / "wrong.tflite"
+    done = call(three, f"--output={output}", "--routing=exact")
+    assert done.code == 1
+    assert "'two_three' to answer as Keras does" in done.error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_methods_without_a_bank(tmp_path):
+    learn_digits(tmp_path / "run", recipe("scratch"), "scratch")
+    path = tmp_path / "scratch.tflite"
+    assert call(tmp_path / "run", f"--output={path}").code == 0
+    report = metadata.read(path)
+    assert [task["form"] for task in report["tasks"]] == ["constant"] * 2
+    assert all(task["parity"]["images"] > 50 for task in report["tasks"])
+
+
+@pytest.mark.slow
+def test_resnet18_with_strides_and_projections(tmp_path):
+    config = recipe(backbone="resnet18", epochs=1, decay_epochs=())
+    learn_digits(tmp_path / "run", config)
+    path = tmp_path / "resnet18.tflite"
+    done = call(tmp_path / "run", f"--output={path}", "--routing=exact")
+    assert done.code == 0, done.error
+    assert metadata.read(path)["tasks"][1]["parity"]["difference"] <= 1e-4
+
+
+BAD = {
+    "no output": ((), "--output=FILE.tflite"),
+    "no tflite": (("--output=a.bin",), "--output=FILE.tflite"),
+    "no folder": (("--output=/no/where/a.tflite",), "a writable folder"),
+    "routing": (("--routing=folds",), "Did you mean 'folded'"),
+    "task": (("--tasks=zero_on",), "Did you mean 'zero_one'"),
+    "twice": (("--tasks=zero_one,zero_one",), "name a task once"),
+    "drop": (("--max_accuracy_drop=much",), "to be a number in 0..100"),
+    "nan": (("--max_accuracy_drop=nan",), "to be a number in 0..100"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(three, tmp_path, case):
+    arguments, message = BAD[case]
+    if case not in ("no output", "no tflite", "no folder"):
+        arguments = (f"--output={tmp_path / 'a.tflite'}", *arguments)
+    before = tree(three)
+    done = call(three, *arguments)
+    assert done.code == 2
+    assert message in done.error
+    assert len(done.error.splitlines()) == 1
+    assert tree(three) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_task_file_is_named(three, tmp_path):
+    copied = copy_run(three, tmp_path / "run")
+    weights = copied / "tasks" / "02-two_three" / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    done = call(copied, f"--output={tmp_path / 'a.tflite'}")
+    assert done.code == 2
+    assert str(weights) in done.error
+    assert not (tmp_path / "a.tflite").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_refused(three, tmp_path):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    done = call(three, f"--output={tmp_path / 'a.tflite'}")
+    tmp_path.chmod(0o700)
+    assert done.code == 2
+    assert "a writable folder" in done.error
+
+
+DAMAGED = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "no model": lambda content: b"\0" * 1000 + content[-3000:],
+    "plain model": lambda content: content[: content.index(b"PK\3\4")],
+    "newer": lambda content: metadata.append(
+        b"", {**json.loads(_entry(content)), "format": 99}
+    ),
+}
+
+
+def _entry(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read(metadata.NAME)
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_or_foreign_file_is_refused(files, tmp_path, case):
+    path = tmp_path / "damaged.tflite"
+    path.write_bytes(DAMAGED[case](files["exact"][0].read_bytes()))
+    with pytest.raises(InputError, match=r"damaged\.tflite"):
+        ExportedTasks(path)
+
+
+def test_a_task_that_is_not_in_the_file(files):
+    with pytest.raises(InputError, match="Did you mean 'zero_one'"):
+        ExportedTasks(files["exact"][0]).probabilities("zero_on", np.zeros(1))

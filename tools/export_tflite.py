@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""Export the tasks of a run as one `.tflite` file for phones and browsers."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+from cckeras.commands import (
+    check_writable,
+    open_learned,
+    run_command,
+    start_backend,
+    write_json,
+)
+from cckeras.errors import InputError, choose
+from cckeras.flags import Flags
+
+HELP = """
+Export the tasks of a run as one .tflite file, checked against Keras.
+
+A task with image routing is exported as it is ('exact': the signature
+'classify' takes the image and the task's index) or with its routing replaced
+by the mean over its training images ('folded': a plain network, with a
+signature of its own). 'auto' folds a task where that costs at most
+--max_accuracy_drop points of validation accuracy. The file describes itself:
+names, classes and signatures are in its metadata.json, which unzip reads.
+
+Example:
+  python tools/export_tflite.py runs/digits5 --output=digits5.tflite
+  python tools/export_tflite.py RUN --output=two.tflite --tasks=fish,flowers
+"""
+ROUTINGS = ("auto", "exact", "folded")
+
+
+def main(arguments: list[str]) -> None:
+    """Run the tool."""
+    options = Flags("export_tflite.py", HELP, ("RUN",))
+    options.add_text("output", None, "the .tflite file to write")
+    options.add_text("routing", "auto", f"one of {', '.join(ROUTINGS)}")
+    options.add_text(
+        "tasks", None, "names of tasks, with commas; all if absent"
+    )
+    options.add_text("data_dir", None, "folder with the data, as in training")
+    options.add_decimal(
+        "max_accuracy_drop", 0.2, "points that folding a task may cost", 0, 100
+    )
+    options.add_threads()
+    (folder,) = options.parse(arguments)
+    choose("--routing", options.routing, ROUTINGS)
+    output = check_output(options.output)
+    check_writable(options.json)
+    records = open_learned(folder)
+    tasks = [record["name"] for record in records.records]
+    if options.tasks is not None:
+        tasks = chosen_tasks(options.tasks, records)
+    for package in ("tensorflow", "ai_edge_litert"):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"Expected the package {package} for exporting. Received: an "
+                "environment without it. Run pip install 'cckeras[export]'."
+            )
+    start_backend(options.threads)
+    from cckeras.benchmarks import benchmark
+    from cckeras.console import telling
+    from cckeras.export.export import export_run
+    from cckeras.runs.run import Run
+
+    run = Run.open(folder)
+    data = benchmark(run.settings["benchmark"])(run.config, options.data_dir)
+    with telling() as tell:
+        result = export_run(
+            run,
+            data,
+            output,
+            tasks,
+            options.routing,
+            options.max_accuracy_drop,
+            tell,
+        )
+    write_json(options.json, "tflite", result)
+    print_result(result, output)
+
+
+def check_output(text: str | None) -> Path:
+    """Return the file to write.
+
+    Raises:
+        InputError: if it is missing or cannot be written.
+    """
+    if not text or not text.endswith(".tflite"):
+        raise InputError(
+            "Expected --output=FILE.tflite. Received: "
+            f"{text or 'no such flag'}. Name the file to write."
+        )
+    path = Path(text).resolve()
+    parent = path.parent
+    if path.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(
+            f"Expected --output={text} in a writable folder. Received: "
+            f"{parent}, which is not. Choose another file."
+        )
+    return path
+
+
+def chosen_tasks(text: str, records) -> list[str]:
+    """Return the named tasks, in the run's order.
+
+    Raises:
+        InputError: if one is unknown or named twice.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        records.record(name)
+        if names.count(name) > 1:
+            raise InputError(
+                f"Expected --tasks to name a task once. Received: {name!r} "
+                "twice. Leave one out."
+            )
+    return [r["name"] for r in records.records if r["name"] in names]
+
+
+def print_result(result: dict, output: Path) -> None:
+    """Print a row for each task."""
+    from rich.table import Table
+
+    from cckeras.console import print_table
+
+    table = Table(title=str(output))
+    table.add_column("task")
+    table.add_column("form")
+    table.add_column("signature")
+    for column in (
+        "validation,\nexact",
+        "validation,\nfolded",
+        "test,\nKeras",
+        "test,\nfile",
+        "largest\ndifference",
+    ):
+        table.add_column(column, justify="right")
+    for task in result["tasks"]:
+        parity = task["parity"]
+        measured = task["validation_accuracy"]
+        index = "" if task["index"] is None else f", task={task['index']}"
+        table.add_row(
+            task["name"],
+            task["form"],
+            task["signature"] + index,
+            _percent(measured.get("exact")),
+            _percent(measured.get("folded")),
+            _percent(parity["keras_accuracy"]),
+            _percent(parity["accuracy"]),
+            f"{parity['difference']:.1g}" if parity["images"] else "-",
+        )
+    print_table(table)
+    outside = result["operators_outside_xnnpack"]
+    left_out = ", ".join(f"{count} {op}" for op, count in outside.items())
+    print(
+        f"{result['model_bytes'] / 1e6:.2f} MB; needs TensorFlow Lite "
+        f"{result['oldest_runtime']} or newer; outside XNNPACK: "
+        f"{left_out or 'nothing'}"
+    )
+
+
+def _percent(value):
+    return "-" if value is None else f"{value:.1f} %"
+
+
+if __name__ == "__main__":
+    run_command(main)
