@@ -11,6 +11,7 @@ demo: env
 	$(BIN)/python -m cckeras.verify $(DEMO)
 	$(BIN)/python -m cckeras.evaluate $(DEMO)
 	$(BIN)/python tools/export_tflite.py $(DEMO) --output=$(DEMO).tflite
+	$(BIN)/python tools/benchmark_tflite.py $(DEMO).tflite --compare
 
 test: env lint
 	$(BIN)/python -m pytest

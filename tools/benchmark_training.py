@@ -8,11 +8,10 @@ import fnmatch
 import io
 import os
 import platform
-import re
 import statistics
-import subprocess
-import sys
 from pathlib import Path
+
+from memory import memory_of, peak_memory_mb
 
 from cckeras.commands import run_command, start_backend, write_json
 from cckeras.errors import InputError, nearest
@@ -112,7 +111,11 @@ def measure(chosen, rounds: int, threads: int):
 
         for variant in weighed:
             report(f"memory of {variant.label}")
-            memory[variant] = _memory_of(variant, threads)
+            memory[variant] = memory_of(
+                __file__,
+                f"--memory_of={variant.label}",
+                f"--threads={threads}",
+            )
             progress.advance(bar)
         for variant in chosen:
             report(f"building {variant.label}")
@@ -139,19 +142,6 @@ def measure(chosen, rounds: int, threads: int):
             for _ in range(rounds):
                 one_round()
     return seconds, memory
-
-
-def peak_memory_mb() -> float:
-    """Return the peak memory of this process in 10^6 bytes."""
-    try:
-        status = Path("/proc/self/status").read_text("ascii")
-        return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024 / 1e6
-    except OSError:
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        # In bytes on macOS, in KiB elsewhere.
-        return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def make_rows(chosen, seconds, memory, threads: int) -> list[dict]:
@@ -255,22 +245,6 @@ def _check_writable(flag, path):
             f"Expected --{flag} to be a file in a writable folder. Received: "
             f"{path}. Choose another file."
         )
-
-
-def _memory_of(variant, threads):
-    """Return a variant's peak memory in MB, from a process of its own."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            __file__,
-            f"--memory_of={variant.label}",
-            f"--threads={threads}",
-        ],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return float(done.stdout)
 
 
 def _write_csv(path, rows):

@@ -36,10 +36,11 @@ class ExportedTasks:
                     if xnnpack
                     else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
                 )
-                self._runners = {
-                    name: self.interpreter.get_signature_runner(name)
-                    for name in self.interpreter.get_signature_list()
-                }
+                self.interpreter.allocate_tensors()
+            self._runners = {
+                name: self.interpreter.get_signature_runner(name)
+                for name in self.interpreter.get_signature_list()
+            }
         except (ValueError, RuntimeError) as error:
             raise InputError(
                 f"Expected a model that LiteRT opens. Received: {path}: "
@@ -62,3 +63,9 @@ class ExportedTasks:
             inputs["task"] = np.array([entry["index"]], np.int32)
         outputs = self._runners[entry["signature"]](**inputs)
         return outputs["probabilities"][0, : len(entry["classes"])]
+
+    def compute_again(self, task: str) -> None:
+        """Compute a task's signature on its last inputs, copying nothing: what
+        LiteRT's own benchmark times."""
+        runner = self._runners[self.tasks[task]["signature"]]
+        runner._interpreter_wrapper.Invoke(runner._subgraph_index)

@@ -1,0 +1,81 @@
+"""Plain networks to compare an exported file with: the floor, and a big one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from cckeras.export.convert import to_tflite
+from cckeras.export.static import Input, static_network
+
+# Parameters after twenty tasks to one network, of CPG (paper, table I).
+CPG_SIZE = 16.34
+
+
+class RandomLayers:
+    """Constant layers with random values: time does not depend on them.
+
+    Args:
+        width: every convolution has so many times its channels.
+        classes: number of classes.
+    """
+
+    def __init__(self, width: float, classes: int):
+        self.width = width
+        self.classes = classes
+        self.parameters = 0
+        self._rng = np.random.default_rng(0)
+
+    def conv(self, x, filters, kernel_size, *, strides=1, name):
+        del name
+        filters = round(filters * self.width)
+        shape = (kernel_size, kernel_size, x.shape[-1], filters)
+        # Like He's: activations neither vanish nor overflow.
+        kernel = self._values(shape) * (2 / math.prod(shape[:3])) ** 0.5
+        return tf.nn.conv2d(x, tf.constant(kernel), strides, "SAME")
+
+    def norm(self, x, *, name):
+        del name
+        channels = x.shape[-1]
+        self.parameters += 2 * channels
+        scale = np.linspace(0.9, 1.1, channels, dtype=np.float32)
+        return x * tf.constant(scale) + tf.constant(scale - 1)
+
+    def probabilities(self, features):
+        kernel = self._values((features.shape[-1], self.classes)) / 100
+        return tf.nn.softmax(tf.matmul(features, tf.constant(kernel)))
+
+    def _values(self, shape):
+        self.parameters += math.prod(shape)
+        return self._rng.normal(size=shape).astype(np.float32)
+
+
+def plain_model(source: Input, classes: int, size: float = 1.0) -> bytes:
+    """Return a plain network of a backbone as a `.tflite` file.
+
+    Args:
+        source: the backbone and its input.
+        classes: number of classes.
+        size: its parameters, to those of the backbone as it is.
+    """
+    wanted = size * _parameters(source, 1.0, classes)
+    low, high = 0.1, 1.0
+    while _parameters(source, high, classes) < wanted:
+        high *= 2
+    while high - low > 0.002:
+        middle = (low + high) / 2
+        if _parameters(source, middle, classes) < wanted:
+            low = middle
+        else:
+            high = middle
+    layers = RandomLayers(1.0 if size == 1.0 else high, classes)
+    return to_tflite({"classify": static_network(source, layers)})
+
+
+def _parameters(source, width, classes):
+    layers = RandomLayers(width, classes)
+    classify = static_network(source, layers)
+    classify.get_concrete_function()
+    return layers.parameters

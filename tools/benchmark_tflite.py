@@ -1,0 +1,266 @@
+#!/usr/bin/env python3
+"""Time exported `.tflite` files with LiteRT, and weigh them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from memory import memory_of, resident_memory_mb
+
+from cckeras.commands import (
+    check_writable,
+    run_command,
+    start_backend,
+    write_json,
+)
+from cckeras.errors import InputError
+from cckeras.flags import Flags
+
+HELP = """
+Time exported .tflite files with LiteRT on this processor.
+
+A row for every form in a file (its last task of that form), all interleaved
+in one process, batch 1. With --compare two plain networks of the same backbone
+are timed beside them: one task's (the floor, ratio 1) and one with 16.34 times
+its parameters (what CPG ends at). Memory is what a process of its own gains
+from opening a file and calling every task of it.
+
+Example:
+  python tools/benchmark_tflite.py digits5.tflite --compare
+  python tools/benchmark_tflite.py a.tflite b.tflite --csv=out.csv
+"""
+COLUMNS = (
+    "file",
+    "form",
+    "task",
+    "median_ms",
+    "p5_ms",
+    "p95_ms",
+    "min_ms",
+    "max_ms",
+    "avg_ms",
+    "stddev_ms",
+    "init_ms",
+    "first_inference_ms",
+    "num_runs",
+    "ratio",
+    "memory_mb",
+    "model_size_mb",
+    "outside_xnnpack",
+)
+INNER = 3  # Runs in a row; the first of them finds cold caches and counts not.
+
+
+def main(arguments: list[str]) -> None:
+    """Run the tool."""
+    options = Flags("benchmark_tflite.py", HELP, ("FILE...",))
+    options.add_number("threads", 1, "threads of LiteRT", 1, 64)
+    options.add_number("rounds", 100, "times that everything is timed", 3)
+    options.add_switch("compare", "time plain networks beside the files")
+    options.add_text("csv", None, "write the table to this file")
+    options.add_text("plot", None, "draw the table into this .svg file")
+    options.add_switch("memory_of", "print one file's memory and end")
+    paths = [Path(path) for path in options.parse(arguments)]
+    if options.memory_of:
+        print(memory_gained(paths[0]))
+        return
+    for path in (options.csv, options.json, options.plot):
+        check_writable(path)
+    from cckeras.console import telling
+    from cckeras.export import metadata
+
+    described = {path: metadata.read(path) for path in paths}
+    with tempfile.TemporaryDirectory() as folder, telling() as tell:
+        if options.compare:
+            tell("making plain networks")
+            start_backend()
+            described |= plain_files(Path(folder), described[paths[0]])
+        rows = measure(described, options.threads, options.rounds, tell)
+    result = {"threads": options.threads, "rows": rows}
+    write_json(options.json, "benchmark_tflite", result)
+    if options.csv is not None:
+        write_csv(Path(options.csv).resolve(), rows)
+    if options.plot is not None:
+        draw(Path(options.plot).resolve(), rows)
+    show(rows)
+
+
+def plain_files(folder: Path, like: dict) -> dict[Path, dict]:
+    """Make the plain networks; return `{path: metadata}`, the floor first.
+
+    Args:
+        folder: where.
+        like: metadata of a file with the same backbone.
+    """
+    from cckeras.export import metadata
+    from cckeras.export.compared import CPG_SIZE, plain_model
+    from cckeras.export.static import Input
+
+    size = like["input"]["shape"][1]
+    source = Input(like["backbone"], size, (0.5,) * 3, (0.25,) * 3)
+    classes = max((task["classes"] for task in like["tasks"]), key=len)
+    found = {}
+    for name, ratio in (("plain", 1.0), (f"plain x {CPG_SIZE}", CPG_SIZE)):
+        model = plain_model(source, len(classes), ratio)
+        task = {
+            **like["tasks"][0],
+            "name": name,
+            "classes": classes,
+            "form": "constant",
+            "signature": "classify",
+            "index": None,
+        }
+        description = {**like, "tasks": [task], "model_bytes": len(model)}
+        path = folder / f"{name}.tflite"
+        path.write_bytes(metadata.append(model, description))
+        found[path] = description
+    return found
+
+
+def measure(described, threads: int, rounds: int, progress) -> list[dict]:
+    """Return the table's rows, the plain networks (if any) first."""
+    import numpy as np
+
+    from cckeras.export.inspection import operators_left_out
+    from cckeras.export.runtime import ExportedTasks
+
+    rng = np.random.default_rng(0)
+    entries = []
+    for path, description in described.items():
+        progress(f"opening {path.name}")
+        memory = memory_of(__file__, str(path), "--memory_of")
+        image = rng.integers(0, 256, description["input"]["shape"][1:])
+        start = time.perf_counter()
+        opened = ExportedTasks(path, threads)
+        ready = time.perf_counter()
+        forms = {task["form"]: task["name"] for task in description["tasks"]}
+        for form, task in forms.items():
+            begin = time.perf_counter()
+            opened.probabilities(task, image)
+            first = time.perf_counter() - begin
+            row = {
+                "file": path.name,
+                "form": form,
+                "task": task,
+                "init_ms": 1000 * (ready - start),
+                "first_inference_ms": 1000 * first,
+                "memory_mb": memory,
+                "model_size_mb": path.stat().st_size / 1e6,
+                "outside_xnnpack": json.dumps(
+                    operators_left_out(opened.interpreter)
+                ),
+            }
+            entries.append((opened, task, row))
+    seconds = [[] for _ in entries]
+    for number in range(rounds):
+        progress(f"round {number + 1} of {rounds}")
+        for (opened, task, _), times in zip(entries, seconds, strict=True):
+            for run in range(INNER):
+                start = time.perf_counter()
+                opened.compute_again(task)
+                if run:
+                    times.append(1000 * (time.perf_counter() - start))
+    for (_, _, row), times in zip(entries, seconds, strict=True):
+        row |= {
+            "median_ms": statistics.median(times),
+            "p5_ms": float(np.percentile(times, 5)),
+            "p95_ms": float(np.percentile(times, 95)),
+            "min_ms": min(times),
+            "max_ms": max(times),
+            "avg_ms": statistics.mean(times),
+            "stddev_ms": statistics.stdev(times),
+            "num_runs": len(times),
+        }
+    rows = sorted(
+        (row for _, _, row in entries),
+        key=lambda row: not row["file"].startswith("plain"),
+    )
+    floor = rows[0]["median_ms"]
+    return [
+        {column: _rounded({**row, "ratio": row["median_ms"] / floor}[column])
+         for column in COLUMNS}
+        for row in rows
+    ]  # fmt: skip
+
+
+def _rounded(value):
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def memory_gained(path: Path) -> float:
+    """Return what this process gains, in 10^6 bytes, by opening a file and
+    calling every task."""
+    import numpy as np
+
+    from cckeras.export.runtime import ExportedTasks
+
+    before = resident_memory_mb()
+    if before is None:
+        raise InputError(
+            "Expected a system with /proc, to measure memory. Received: none. "
+            "Run this on Linux."
+        )
+    opened = ExportedTasks(path)
+    image = np.zeros(opened.metadata["input"]["shape"][1:], np.float32)
+    for task in opened.tasks:
+        opened.probabilities(task, image)
+    return resident_memory_mb() - before
+
+
+def show(rows: list[dict]) -> None:
+    """Print the table."""
+    from rich.table import Table
+
+    from cckeras.console import print_table
+
+    table = Table(title=f"ratio: to {rows[0]['file']}")
+    for column in ("file", "form", "task"):
+        table.add_column(column)
+    numbers = (
+        "ratio",
+        "median_ms",
+        "p5_ms",
+        "p95_ms",
+        "init_ms",
+        "first_inference_ms",
+        "memory_mb",
+        "model_size_mb",
+    )
+    for column in numbers:
+        table.add_column(column.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(
+            *(row[column] for column in ("file", "form", "task")),
+            *(f"{row[column]:.2f}" for column in numbers),
+        )
+    print_table(table)
+
+
+def draw(path: Path, rows: list[dict]) -> None:
+    """Draw the medians as bars."""
+    from cckeras.export.plot import latencies
+    from cckeras.runs import files
+
+    bars = {f"{row['file']}, {row['form']}": row["median_ms"] for row in rows}
+    files.replace_file(path, latencies(bars).encode())
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Write the table."""
+    from cckeras.runs import files
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.replace_file(path, text.getvalue().encode())
+
+
+if __name__ == "__main__":
+    run_command(main)
