@@ -34,6 +34,7 @@ def published_recipe(method: str) -> ml_collections.ConfigDict:
         config.router_start = "published"
         config.own_expert = "routed"
         config.implementation = "auto"
+        config.settle_epochs = 0
     if method == "finetune":
         config.sources = "all"
     return config

@@ -136,8 +136,9 @@ def _routed(weights, experts):
     kernel = None
     if weights.router_kernel is not None:
         learned = np.asarray(weights.router_kernel)
-        kernel = np.zeros((learned.shape[0], count), np.float32)
-        kernel[:, : weights.routed] = learned
+        if learned.any():  # A settled task's is zero.
+            kernel = np.zeros((learned.shape[0], count), np.float32)
+            kernel[:, : weights.routed] = learned
         bias[: weights.routed] = np.asarray(weights.router_bias)
     elif weights.router_logits is not None:
         bias[: weights.routed] = np.asarray(weights.router_logits)

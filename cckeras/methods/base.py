@@ -12,6 +12,7 @@ from keras import ops
 
 from cckeras.backbones.factory import LayerFactory
 from cckeras.backbones.network import build_network
+from cckeras.data.sources import TaskData
 from cckeras.ownership import Ownership
 from cckeras.task import Task
 
@@ -46,9 +47,12 @@ class Phase:
         decay_epochs, decay_factor: the learning rates' steps.
         select: `"best"` keeps the epoch with the best validation accuracy
             (the first one on ties), `"last"` the last epoch.
-        start: called once before the first epoch, to set initial values.
+        start: called once before the first epoch with the task's data, to set
+            initial values.
         alternative: of all phases so marked, the task keeps the values of
             the one with the best validation accuracy.
+        optional: the values are kept only where their validation accuracy is
+            no worse than that of those before.
     """
 
     name: str
@@ -58,15 +62,17 @@ class Phase:
     decay_epochs: tuple[int, ...] = ()
     decay_factor: float = 0.1
     select: str = "best"
-    start: Callable[[], None] | None = None
+    start: Callable[[TaskData], None] | None = None
     alternative: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
 class PhaseResult:
     """How a finished phase ended; accuracies in percent, epochs from 1.
 
-    Accuracies are None without such images; `alternative` as in `Phase`.
+    Accuracies are None without such images; `alternative` and `optional` as in
+    `Phase`.
     """
 
     name: str
@@ -76,6 +82,7 @@ class PhaseResult:
     test_accuracy: float | None
     history: dict[str, list[float]]
     alternative: bool = False
+    optional: bool = False
 
 
 class Method:

@@ -1,5 +1,8 @@
 """`condconv`: a new expert and a new router per task (methods.md 3)."""
 
+import re
+from dataclasses import replace
+
 import keras
 import numpy as np
 
@@ -8,6 +11,7 @@ from cckeras.layers.task_conv import TaskConv2D
 from cckeras.methods.base import Group, Method
 
 ROUTERS = "_router_(kernel|bias|logits)$"
+SETTLE_IMAGES = 1000
 
 
 class CondConv(Method):
@@ -55,6 +59,52 @@ class CondConv(Method):
             return
         routers = Group(ROUTERS, "adam", config["router_learning_rate"])
         yield self._phase("train", model, config["learning_rate"], (routers,))
+        if self._settles:
+            yield self._settling(task)
+
+    def planned_phases(self, number):
+        return 2 if self._settles and number > 1 else 1
+
+    @property
+    def _settles(self):
+        config = self.config
+        return config["routing"] == "image" and config["settle_epochs"] > 0
+
+    def _settling(self, task):
+        """Return the phase in which the task's image routing is replaced by its
+        mean, and what else the task owns is tuned to that."""
+        config = self.config
+        for name in self.ledger.owned(task.number):
+            variable = self.variables[name]
+            if re.search(ROUTERS, variable.path):
+                variable.trainable = False
+        phase = self._phase(
+            "settle",
+            self.task_model(task.name),
+            config["learning_rate"] * config["decay_factor"],
+            start=lambda data: self._settle(task, data),
+            optional=True,
+        )
+        epochs = config["settle_epochs"]
+        return replace(
+            phase, epochs=epochs, decay_epochs=(max(1, 2 * epochs // 3),)
+        )
+
+    def _settle(self, task, data):
+        """Replace the routers by constants, the means over training images."""
+        places = np.linspace(0, len(data.train) - 1, SETTLE_IMAGES)
+        images = data.train.images.read(np.unique(places.astype(int)))
+        means = {
+            layer: model.predict(images.astype(np.float32), verbose=0).mean(0)
+            for layer, model in self.routing(task.name).items()
+        }
+        for layer, mean in means.items():
+            prefix = f"{task.name}/{layer}/router_"
+            bias = self.variables[f"{prefix}bias"]
+            mean = np.clip(mean[: bias.shape[0]], 1e-6, 1 - 1e-6)
+            bias.assign(np.log(mean / (1 - mean)))
+            kernel = self.variables[f"{prefix}kernel"]
+            kernel.assign(np.zeros(kernel.shape))
 
     def structure(self, task):
         return {"experts": list(self.uses(task)[:-1])}

@@ -37,7 +37,7 @@ class Finetune(Method):
             )
             if not earlier:
                 copied = self._phase(
-                    "copy", model, 0.0, start=lambda: self._copy_scratch(task)
+                    "copy", model, 0.0, start=lambda _: self._copy_scratch(task)
                 )
                 yield replace(copied, epochs=0)
         elif not earlier:
@@ -49,7 +49,7 @@ class Finetune(Method):
                 f"from_{source}",
                 model,
                 config["learning_rate"],
-                start=lambda source=source: self._start_from(source, task),
+                start=lambda _, source=source: self._start_from(source, task),
                 alternative=True,
             )
 

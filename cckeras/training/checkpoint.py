@@ -35,7 +35,7 @@ class TrainingState:
         data: fingerprint of the task's data.
         tensors: named groups of tensors: `values` (what the task owns),
             `optimizer`, `best` (values of the best epoch), `winner` (values
-            of the best alternative phase so far).
+            of the best alternative phase so far, and before an optional one).
     """
 
     task: str

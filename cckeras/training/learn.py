@@ -133,21 +133,31 @@ def recover(run: Run) -> None:
 
 def _finish_phase(result, method, task, state):
     state.results.append(dataclasses.asdict(result))
-    if result.alternative and _kept(state.results) is state.results[-1]:
+    choice = result.alternative or result.optional
+    if choice and _kept(state.results) is state.results[-1]:
         state.tensors["winner"] = method.values(task)
     state.phase += 1
     state.epoch = 0
 
 
 def _kept(results: list[dict]) -> dict:
-    """Return the phase whose values a task keeps: the last one, or the best
-    alternative (the first one on ties)."""
-    alternatives = [entry for entry in results if entry["alternative"]]
-    if not alternatives:
-        return results[-1]
-    return max(
-        alternatives, key=lambda entry: entry["validation_accuracy"] or 0
-    )
+    """Return the phase whose values a task keeps: the last one, but of
+    alternatives the best (the first one on ties), and an optional one only if
+    it is no worse."""
+    kept = results[0]
+    for entry in results[1:]:
+        before, now = (
+            result["validation_accuracy"] or 0 for result in (kept, entry)
+        )
+        if entry["optional"]:
+            better = now >= before
+        elif entry["alternative"] and kept["alternative"]:
+            better = now > before
+        else:
+            better = True
+        if better:
+            kept = entry
+    return kept
 
 
 def _forget_training(model):

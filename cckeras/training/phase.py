@@ -82,8 +82,10 @@ def train_phase(
         state.history = {}
         state.best_epoch, state.best_accuracy = 0, -1.0
         state.tensors.pop("best", None)
+        if phase.optional:
+            state.tensors["winner"] = method.values(task)
         if phase.start is not None:
-            phase.start()
+            phase.start(data)
     else:
         method.assign(task, state.tensors["values"])
         stored = state.tensors["optimizer"]
@@ -123,6 +125,7 @@ def train_phase(
         accuracy(model, data.test),
         state.history,
         phase.alternative,
+        phase.optional,
     )
 
 

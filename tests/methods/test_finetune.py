@@ -83,7 +83,7 @@ def test_every_start_copies_its_source_s_trunk_and_takes_a_fresh_head(
         randomise([v for v in own if "scratch" not in v.path], rng)
         for name, value in scratch_own.items():
             method.variables[f"c/scratch/{name}"].assign(value)
-        phase.start()
+        phase.start(None)
         source = phase.name.removeprefix("from_")
         expected = values(method, f"{source}/scratch/")
         expected.update({k: v for k, v in fresh.items() if k[:5] == "head/"})
@@ -95,7 +95,7 @@ def test_the_previous_network_is_the_fine_tuned_one(rng):
     method, tasks = finetune("previous", 3, rng)
     fresh = values(method, "c/")
     (phase,) = all_phases(method, tasks[-1])
-    phase.start()
+    phase.start(None)
     expected = values(method, "b/")
     expected.update({k: v for k, v in fresh.items() if k[:5] == "head/"})
     assert_same(values(method, "c/"), expected)
@@ -109,7 +109,7 @@ def test_task_1_is_a_copy_of_its_scratch_network(rng):
         [v for k, v in method.variables.items() if k.startswith("a/scratch/")],
         rng,
     )
-    phases[1].start()
+    phases[1].start(None)
     assert_same(values(method, "a/"), values(method, "a/scratch/"))
 
 
@@ -130,7 +130,7 @@ def test_a_source_is_not_changed(rng):
     method, tasks = finetune("all", 3, rng)
     before = [method.digest(one) for one in tasks[:-1]]
     for phase in all_phases(method, tasks[-1])[1:]:
-        phase.start()
+        phase.start(None)
         randomise(
             [v for k, v in method.variables.items() if k.startswith("c/")], rng
         )
