@@ -3,4 +3,5 @@
 # The registries are cckeras.benchmarks and cckeras.methods; a test compares.
 BENCHMARKS = ("digits5", "cifar100_20", "image_folder")
 METHODS = ("condconv", "scratch", "finetune")
+QUANTIZATIONS = ("none", "float16", "int8_weights", "int8")
 RULES = ("published", "max_logit", "max_probability")

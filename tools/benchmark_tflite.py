@@ -29,7 +29,8 @@ A row for every form in a file (its last task of that form), all interleaved
 in one process, batch 1. With --compare two plain networks of the same backbone
 are timed beside them: one task's (the floor, ratio 1) and one with 16.34 times
 its parameters (what CPG ends at). Memory is what a process of its own gains
-from opening a file and calling every task of it.
+from opening a file and calling every task of it. The plain networks are in the
+quantization of the first file.
 
 Example:
   python tools/benchmark_tflite.py digits5.tflite --compare
@@ -107,7 +108,7 @@ def plain_files(folder: Path, like: dict) -> dict[Path, dict]:
     classes = max((task["classes"] for task in like["tasks"]), key=len)
     found = {}
     for name, ratio in (("plain", 1.0), (f"plain x {CPG_SIZE}", CPG_SIZE)):
-        model = plain_model(source, len(classes), ratio)
+        model = plain_model(source, len(classes), ratio, like["quantization"])
         task = {
             **like["tasks"][0],
             "name": name,

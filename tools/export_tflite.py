@@ -16,6 +16,7 @@ from cckeras.commands import (
 )
 from cckeras.errors import InputError, choose
 from cckeras.flags import Flags
+from cckeras.names import QUANTIZATIONS
 
 HELP = """
 Export the tasks of a run as one .tflite file, checked against Keras.
@@ -26,6 +27,10 @@ by the mean over its training images ('folded': a plain network, with a
 signature of its own). 'auto' folds a task where that costs at most
 --max_accuracy_drop points of validation accuracy. The file describes itself:
 names, classes and signatures are in its metadata.json, which unzip reads.
+
+--quantize makes it smaller: 'float16' halves it, 'int8_weights' and 'int8'
+quarter it ('int8' is the fastest, and needs training images). What that costs
+in accuracy is printed beside Keras' accuracy.
 
 Example:
   python tools/export_tflite.py runs/digits5 --output=digits5.tflite
@@ -39,6 +44,7 @@ def main(arguments: list[str]) -> None:
     options = Flags("export_tflite.py", HELP, ("RUN",))
     options.add_text("output", None, "the .tflite file to write")
     options.add_text("routing", "auto", f"one of {', '.join(ROUTINGS)}")
+    options.add_text("quantize", "none", f"one of {', '.join(QUANTIZATIONS)}")
     options.add_text(
         "tasks", None, "names of tasks, with commas; all if absent"
     )
@@ -49,6 +55,7 @@ def main(arguments: list[str]) -> None:
     options.add_threads()
     (folder,) = options.parse(arguments)
     choose("--routing", options.routing, ROUTINGS)
+    choose("--quantize", options.quantize, QUANTIZATIONS)
     output = check_output(options.output)
     check_writable(options.json)
     records = open_learned(folder)
@@ -77,6 +84,7 @@ def main(arguments: list[str]) -> None:
             tasks,
             options.routing,
             options.max_accuracy_drop,
+            options.quantize,
             tell,
         )
     write_json(options.json, "tflite", result)

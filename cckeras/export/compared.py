@@ -52,13 +52,16 @@ class RandomLayers:
         return self._rng.normal(size=shape).astype(np.float32)
 
 
-def plain_model(source: Input, classes: int, size: float = 1.0) -> bytes:
+def plain_model(
+    source: Input, classes: int, size: float = 1.0, quantization: str = "none"
+) -> bytes:
     """Return a plain network of a backbone as a `.tflite` file.
 
     Args:
         source: the backbone and its input.
         classes: number of classes.
         size: its parameters, to those of the backbone as it is.
+        quantization: one of `cckeras.names.QUANTIZATIONS`.
     """
     wanted = size * _parameters(source, 1.0, classes)
     low, high = 0.1, 1.0
@@ -71,7 +74,13 @@ def plain_model(source: Input, classes: int, size: float = 1.0) -> bytes:
         else:
             high = middle
     layers = RandomLayers(1.0 if size == 1.0 else high, classes)
-    return to_tflite({"classify": static_network(source, layers)})
+    shape = (1, source.size, source.size, 3)
+    noise = np.random.default_rng(0).uniform(0, 255, (8, *shape))
+    return to_tflite(
+        {"classify": static_network(source, layers)},
+        quantization,
+        [("classify", {"image": x.astype(np.float32)}) for x in noise],
+    )
 
 
 def _parameters(source, width, classes):

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
+from collections.abc import Iterable
 
+import numpy as np
 import tensorflow as tf
 
 
-def to_tflite(signatures: dict[str, tf.types.experimental.PolymorphicFunction]):
+def to_tflite(
+    signatures: dict[str, tf.types.experimental.PolymorphicFunction],
+    quantization: str = "none",
+    samples: Iterable[tuple[str, dict[str, np.ndarray]]] = (),
+) -> bytes:
     """Return the content of a `.tflite` file with the given signatures.
 
     Only built-in operators are allowed: what needs another one fails here and
@@ -15,6 +22,11 @@ def to_tflite(signatures: dict[str, tf.types.experimental.PolymorphicFunction]):
 
     Args:
         signatures: `{name: tf.function with an input signature}`.
+        quantization: of `cckeras.names.QUANTIZATIONS`; inputs and outputs are
+            float32 in all of them. `none`; `float16` (weights, half the size); `int8_weights`
+            (activations are quantized as they come); `int8` (all, with ranges
+            from samples).
+        samples: for `int8`, `(signature, inputs)`; at least one a signature.
     """
     module = tf.Module()
     for name, function in signatures.items():
@@ -25,4 +37,13 @@ def to_tflite(signatures: dict[str, tf.types.experimental.PolymorphicFunction]):
             folder, signature_keys=list(signatures)
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        return converter.convert()
+        if quantization != "none":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantization == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if quantization == "int8":
+            converter.representative_dataset = lambda: iter(samples)
+        with warnings.catch_warnings():
+            # TensorFlow's calibration uses it itself.
+            warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is dep")
+            return converter.convert()

@@ -222,11 +222,13 @@ def _every(x, strides):
     return tf.nn.max_pool2d(x, 1, strides, "VALID")
 
 
-def exact_network(source: Input, tables: Tables):
+def exact_network(source: Input, tables: Tables, half: bool = False):
     """Return the function `(image, task) -> probabilities`.
 
     `task` is int32 `[1]`, a row of the table: check it before, LiteRT does
-    not on every platform.
+    not on every platform. With `half` the table is stored as float16, disguised as
+    int16, which no quantization touches: with one scale for routers, heads and
+    the constants that switch experts off, int8 would leave nothing of it.
     """
 
     @tf.function(
@@ -238,7 +240,12 @@ def exact_network(source: Input, tables: Tables):
         ]
     )
     def classify(image, task):
-        row = tf.gather(tf.constant(tables.table), task)
+        if half:
+            bits = tables.table.astype(np.float16).view(np.int16)
+            row = tf.bitcast(tf.gather(tf.constant(bits), task), tf.float16)
+            row = tf.cast(row, tf.float32)
+        else:
+            row = tf.gather(tf.constant(tables.table), task)
         layers = ExactLayers(tables, row)
         features = source.features(image, layers)
         return {"probabilities": layers.probabilities(features)}

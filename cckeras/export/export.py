@@ -24,6 +24,7 @@ from cckeras.runs import files
 from cckeras.runs.run import Run
 
 EXACT, FOLDED, CONSTANT = "exact", "folded", "constant"
+SAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def export_run(
     tasks: list[str],
     routing: str = "auto",
     max_accuracy_drop: float = 0.2,
+    quantization: str = "none",
     progress: Callable[[str], None] = lambda text: None,
 ) -> dict:
     """Write tasks of a run as one file; return its metadata.
@@ -63,12 +65,13 @@ def export_run(
         routing: `auto`, `exact` or `folded`.
         max_accuracy_drop: points of validation accuracy that folding a task
             may cost with `auto`.
+        quantization: one of `cckeras.names.QUANTIZATIONS`.
         progress: called with what is being done.
 
     Raises:
         InputError: if data that a form needs is missing.
         CheckError: if a signature's answers differ from the Keras network's
-            by more than 1e-4. No file is left.
+            by more than 1e-4 (without quantization). No file is left.
     """
     needed = [used for name in tasks for used in run.record(name)["uses"]]
     progress("loading the run")
@@ -89,8 +92,10 @@ def export_run(
             for name, form in forms.items()
         }
     progress("converting")
-    model = to_tflite(_signatures(source, forms))
-    description = _description(run, source, forms, model)
+    samples = _samples(forms, data) if quantization == "int8" else ()
+    signatures = _signatures(source, forms, half=quantization != "none")
+    model = to_tflite(signatures, quantization, samples)
+    description = _description(run, source, forms, quantization, model)
     temporary = output.with_name(f"{files.TEMPORARY}{output.name}")
     try:
         files.write(temporary, metadata.append(model, description))
@@ -106,7 +111,8 @@ def export_run(
             entry["parity"] = asdict(
                 opened.compare(name, reference, keras_model, data[name].test)
             )
-            if not entry["parity"]["difference"] <= TOLERANCE:
+            exactly = quantization == "none"
+            if exactly and not entry["parity"]["difference"] <= TOLERANCE:
                 raise CheckError(
                     f"Expected the exported task {name!r} to answer as Keras "
                     f"does, within {TOLERANCE:g}. Received: a difference of "
@@ -154,7 +160,7 @@ def _keras_accuracy(model, split):
     return 100 * float(np.mean(answers == split.labels))
 
 
-def _signatures(source, forms):
+def _signatures(source, forms, half):
     signatures = {
         f"classify_{number}": static_network(source, form.layers)
         for number, form in enumerate(forms.values(), 1)
@@ -162,8 +168,27 @@ def _signatures(source, forms):
     }
     exact = _exact_networks(forms)
     if exact:
-        signatures["classify"] = exact_network(source, Tables(exact))
+        signatures["classify"] = exact_network(source, Tables(exact), half)
     return signatures
+
+
+def _samples(forms, data):
+    """Return training images of every task, for the ranges of activations."""
+    found = []
+    for number, (name, form) in enumerate(forms.items(), 1):
+        train = data[name].train
+        if form.layers is None or not len(train):
+            raise InputError(
+                "Expected tasks with constant kernels and training images for "
+                f"--quantize=int8. Received: {name!r}, which has not. Give "
+                "--routing=folded, or --quantize=int8_weights."
+            )
+        places = np.linspace(0, len(train) - 1, min(SAMPLES, len(train)))
+        images = train.images.read(places.astype(int)).astype(np.float32)
+        found += [
+            (f"classify_{number}", {"image": image[None]}) for image in images
+        ]
+    return found
 
 
 def _exact_networks(forms):
@@ -188,7 +213,7 @@ def _static_probabilities(source, layers):
     return probabilities
 
 
-def _description(run, source, forms, model):
+def _description(run, source, forms, quantization, model):
     exact = list(_exact_networks(forms))
     tasks = []
     for number, (name, form) in enumerate(forms.items(), 1):
@@ -219,6 +244,7 @@ def _description(run, source, forms, model):
             "channels": "RGB",
         },
         "output": "probabilities",
+        "quantization": quantization,
         "oldest_runtime": oldest_runtime(model),
         "model_bytes": len(model),
         "model_sha256": hashlib.sha256(model).hexdigest(),
