@@ -4,7 +4,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 DEMO ?= runs/digits5
 
-.PHONY: demo test slow lint env env-jax lock wheel
+.PHONY: demo test slow lint env env-jax env-mediapipe lock wheel
 
 demo: env
 	$(BIN)/python -m cckeras.train --benchmark=digits5 --run_dir=$(DEMO)
@@ -44,9 +44,18 @@ env-jax: .venv-jax/.complete
 		--no-build-isolation --editable .
 	touch $@
 
+# MediaPipe, for the test that it opens our files (needs OpenGL's libraries).
+env-mediapipe: .venv-mediapipe/.complete
+
+.venv-mediapipe/.complete: requirements/mediapipe.lock
+	$(PYTHON) -m venv --clear .venv-mediapipe
+	.venv-mediapipe/bin/pip install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements/mediapipe.lock
+	touch $@
+
 # Needs uv (pip install uv).
 lock:
-	for name in jax tensorflow; do \
+	for name in jax mediapipe tensorflow; do \
 		uv pip compile --quiet --no-header --generate-hashes \
 			--python-version 3.11 requirements/$$name.in \
 			-o requirements/$$name.lock; \

@@ -32,10 +32,16 @@ names, classes and signatures are in its metadata.json, which unzip reads.
 quarter it ('int8' is the fastest, and needs training images). What that costs
 in accuracy is printed beside Keras' accuracy.
 
+--target=mediapipe writes one task so that MediaPipe's ImageClassifier and ML Kit
+open it: one input, one output, labels and normalisation in TFLite metadata.
+
 Example:
   python tools/export_tflite.py runs/digits5 --output=digits5.tflite
   python tools/export_tflite.py RUN --output=two.tflite --tasks=fish,flowers
+  python tools/export_tflite.py RUN --output=fish.tflite --tasks=fish \
+      --target=mediapipe
 """
+TARGETS = ("litert", "mediapipe")
 ROUTINGS = ("auto", "exact", "folded")
 
 
@@ -44,6 +50,7 @@ def main(arguments: list[str]) -> None:
     options = Flags("export_tflite.py", HELP, ("RUN",))
     options.add_text("output", None, "the .tflite file to write")
     options.add_text("routing", "auto", f"one of {', '.join(ROUTINGS)}")
+    options.add_text("target", "litert", f"one of {', '.join(TARGETS)}")
     options.add_text("quantize", "none", f"one of {', '.join(QUANTIZATIONS)}")
     options.add_text(
         "tasks", None, "names of tasks, with commas; all if absent"
@@ -55,6 +62,7 @@ def main(arguments: list[str]) -> None:
     options.add_threads()
     (folder,) = options.parse(arguments)
     choose("--routing", options.routing, ROUTINGS)
+    choose("--target", options.target, TARGETS)
     choose("--quantize", options.quantize, QUANTIZATIONS)
     output = check_output(options.output)
     check_writable(options.json)
@@ -62,6 +70,11 @@ def main(arguments: list[str]) -> None:
     tasks = [record["name"] for record in records.records]
     if options.tasks is not None:
         tasks = chosen_tasks(options.tasks, records)
+    if options.target == "mediapipe" and len(tasks) != 1:
+        raise InputError(
+            "Expected one task for --target=mediapipe. Received: "
+            f"{len(tasks)} tasks. Name one with --tasks=NAME."
+        )
     for package in ("tensorflow", "ai_edge_litert"):
         if importlib.util.find_spec(package) is None:
             raise InputError(
@@ -71,7 +84,7 @@ def main(arguments: list[str]) -> None:
     start_backend(options.threads)
     from cckeras.benchmarks import benchmark
     from cckeras.console import telling
-    from cckeras.export.export import export_run
+    from cckeras.export.export import Options, export_run
     from cckeras.runs.run import Run
 
     run = Run.open(folder)
@@ -82,9 +95,12 @@ def main(arguments: list[str]) -> None:
             data,
             output,
             tasks,
-            options.routing,
-            options.max_accuracy_drop,
-            options.quantize,
+            Options(
+                options.routing,
+                options.max_accuracy_drop,
+                options.quantize,
+                options.target,
+            ),
             tell,
         )
     write_json(options.json, "tflite", result)

@@ -10,39 +10,38 @@ from pathlib import Path
 import numpy as np
 
 from cckeras.benchmarks.base import Benchmark
-from cckeras.data.sources import TaskData
 from cckeras.errors import CheckError, InputError
-from cckeras.export import metadata
+from cckeras.export import image_classifier, metadata
 from cckeras.export.convert import to_tflite
 from cckeras.export.exact import Tables, exact_network
-from cckeras.export.folding import BATCH, constant_layers, fold
+from cckeras.export.folding import BATCH
+from cckeras.export.forms import FOLDED, choose_forms
 from cckeras.export.inspection import oldest_runtime, operators_left_out
-from cckeras.export.network import Network, read_network
 from cckeras.export.parity import TOLERANCE, Opened, keras_probabilities
 from cckeras.export.static import Input, static_network
 from cckeras.runs import files
 from cckeras.runs.run import Run
 
-EXACT, FOLDED, CONSTANT = "exact", "folded", "constant"
 SAMPLES = 200
 
 
 @dataclass(frozen=True)
-class Form:
-    """The form in which a task is exported.
+class Options:
+    """How tasks are exported.
 
     Args:
-        name: `exact` (routing per image), `folded` (its mean), or `constant`
-            (no image decides: exact, too).
-        network: the task's arrays.
-        layers: those of the static network; None if exact.
-        validation: accuracy by form in percent, of the forms measured.
+        routing: `auto`, `exact` or `folded`.
+        max_accuracy_drop: points of validation accuracy that folding a task
+            may cost with `auto`.
+        quantization: one of `cckeras.names.QUANTIZATIONS`.
+        target: `litert`, or `mediapipe` for one task with the metadata that
+            MediaPipe's ImageClassifier reads.
     """
 
-    name: str
-    network: Network
-    layers: object
-    validation: dict[str, float | None]
+    routing: str = "auto"
+    max_accuracy_drop: float = 0.2
+    quantization: str = "none"
+    target: str = "litert"
 
 
 def export_run(
@@ -50,9 +49,7 @@ def export_run(
     benchmark: Benchmark,
     output: Path,
     tasks: list[str],
-    routing: str = "auto",
-    max_accuracy_drop: float = 0.2,
-    quantization: str = "none",
+    options: Options,
     progress: Callable[[str], None] = lambda text: None,
 ) -> dict:
     """Write tasks of a run as one file; return its metadata.
@@ -62,10 +59,7 @@ def export_run(
         benchmark: its tasks' data.
         output: the file to write.
         tasks: names of the tasks, in the order of the file.
-        routing: `auto`, `exact` or `folded`.
-        max_accuracy_drop: points of validation accuracy that folding a task
-            may cost with `auto`.
-        quantization: one of `cckeras.names.QUANTIZATIONS`.
+        options: how.
         progress: called with what is being done.
 
     Raises:
@@ -77,51 +71,31 @@ def export_run(
     progress("loading the run")
     method = run.load(tuple(dict.fromkeys(needed)))
     source = Input.of(run.config)
-    data = {}
-    forms = {}
-    for name in tasks:
-        progress(f"{name}: choosing a form")
-        data[name] = benchmark.load(name)
-        forms[name] = _form(
-            source, method, name, data[name], routing, max_accuracy_drop
-        )
-    if routing == EXACT and any(f.name == EXACT for f in forms.values()):
-        # In one table, with their experts in the bank once.
-        forms = {
-            name: Form(EXACT, form.network, None, {})
-            for name, form in forms.items()
-        }
+    data = {name: benchmark.load(name) for name in tasks}
+    routing = FOLDED if options.target == "mediapipe" else options.routing
+    forms = choose_forms(
+        source, method, data, routing, options.max_accuracy_drop, progress
+    )
     progress("converting")
-    samples = _samples(forms, data) if quantization == "int8" else ()
-    signatures = _signatures(source, forms, half=quantization != "none")
-    model = to_tflite(signatures, quantization, samples)
-    description = _description(run, source, forms, quantization, model)
+    places = _places(forms)
+    samples = ()
+    if options.quantization == "int8":
+        samples = _samples(forms, places, data)
+    half = options.quantization != "none"
+    model = to_tflite(
+        _signatures(source, forms, places, half), options.quantization, samples
+    )
+    attached = {}
+    if options.target == "mediapipe":
+        model = image_classifier.with_metadata(model, tasks[0])
+        labels = "\n".join(run.record(tasks[0])["classes"])
+        attached[image_classifier.LABELS] = labels.encode()
+    description = _description(run, source, forms, places, options, model)
     temporary = output.with_name(f"{files.TEMPORARY}{output.name}")
     try:
-        files.write(temporary, metadata.append(model, description))
-        opened = Opened(temporary)
-        for entry in description["tasks"]:
-            name = entry["name"]
-            progress(f"{name}: comparing with Keras")
-            keras_model = method.task_model(name)
-            form = forms[name]
-            reference = keras_probabilities(keras_model)
-            if form.name == FOLDED:
-                reference = _static_probabilities(source, form.layers)
-            entry["parity"] = asdict(
-                opened.compare(name, reference, keras_model, data[name].test)
-            )
-            exactly = quantization == "none"
-            if exactly and not entry["parity"]["difference"] <= TOLERANCE:
-                raise CheckError(
-                    f"Expected the exported task {name!r} to answer as Keras "
-                    f"does, within {TOLERANCE:g}. Received: a difference of "
-                    f"{entry['parity']['difference']:.2g}. No file was written."
-                )
-        description["operators_outside_xnnpack"] = operators_left_out(
-            opened.first.interpreter
-        )
-        files.write(temporary, metadata.append(model, description))
+        files.write(temporary, metadata.append(model, description, attached))
+        _compare(temporary, description, method, source, forms, data, progress)
+        files.write(temporary, metadata.append(model, description, attached))
         files.rename(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)
@@ -129,53 +103,62 @@ def export_run(
     return description
 
 
-def _form(source, method, name, data: TaskData, routing, drop) -> Form:
-    network = read_network(method, name)
-    if network.constant:
-        return Form(CONSTANT, network, constant_layers(network), {})
-    if routing == EXACT:
-        return Form(EXACT, network, None, {})
-    if not len(data.train):
-        raise InputError(
-            f"Expected training images of task {name!r}, to fold its routing. "
-            "Received: none. Give --data_dir, or --routing=exact."
-        )
-    folded = fold(
-        source, network, method.routing(name), data.train, data.validation
-    )
-    exact = _keras_accuracy(method.task_model(name), data.validation)
-    measured = {EXACT: exact, FOLDED: folded.validation_accuracy}
-    if routing == FOLDED or (
-        exact is not None and folded.validation_accuracy >= exact - drop
-    ):
-        return Form(FOLDED, network, folded.layers, measured)
-    return Form(EXACT, network, None, measured)
+def _compare(path, description, method, source, forms, data, progress):
+    """Complete the description by how the file compares with Keras."""
+    opened = Opened(path)
+    for entry in description["tasks"]:
+        name = entry["name"]
+        progress(f"{name}: comparing with Keras")
+        model = method.task_model(name)
+        reference = keras_probabilities(model)
+        if forms[name].name == FOLDED:
+            reference = _static_probabilities(source, forms[name].layers)
+        parity = opened.compare(name, reference, model, data[name].test)
+        entry["parity"] = asdict(parity)
+        exactly = description["quantization"] == "none"
+        if exactly and not parity.difference <= TOLERANCE:
+            raise CheckError(
+                f"Expected the exported task {name!r} to answer as Keras does, "
+                f"within {TOLERANCE:g}. Received: a difference of "
+                f"{parity.difference:.2g}. No file was written."
+            )
+    left_out = operators_left_out(opened.first.interpreter)
+    description["operators_outside_xnnpack"] = left_out
 
 
-def _keras_accuracy(model, split):
-    if not len(split):
-        return None
-    images = split.images.read(np.arange(len(split))).astype(np.float32)
-    answers = model.predict(images, BATCH, verbose=0).argmax(-1)
-    return 100 * float(np.mean(answers == split.labels))
+def _places(forms):
+    """Return `{task: (signature, index in the table or None)}`."""
+    exact = [name for name, form in forms.items() if form.layers is None]
+    if len(forms) == 1 and not exact:
+        return dict.fromkeys(forms, ("classify", None))
+    return {
+        name: ("classify", exact.index(name))
+        if name in exact
+        else (f"classify_{number}", None)
+        for number, name in enumerate(forms, 1)
+    }
 
 
-def _signatures(source, forms, half):
+def _signatures(source, forms, places, half):
     signatures = {
-        f"classify_{number}": static_network(source, form.layers)
-        for number, form in enumerate(forms.values(), 1)
+        places[name][0]: static_network(source, form.layers)
+        for name, form in forms.items()
         if form.layers is not None
     }
-    exact = _exact_networks(forms)
+    exact = {
+        name: form.network
+        for name, form in forms.items()
+        if form.layers is None
+    }
     if exact:
         signatures["classify"] = exact_network(source, Tables(exact), half)
     return signatures
 
 
-def _samples(forms, data):
+def _samples(forms, places, data):
     """Return training images of every task, for the ranges of activations."""
     found = []
-    for number, (name, form) in enumerate(forms.items(), 1):
+    for name, form in forms.items():
         train = data[name].train
         if form.layers is None or not len(train):
             raise InputError(
@@ -183,20 +166,11 @@ def _samples(forms, data):
                 f"--quantize=int8. Received: {name!r}, which has not. Give "
                 "--routing=folded, or --quantize=int8_weights."
             )
-        places = np.linspace(0, len(train) - 1, min(SAMPLES, len(train)))
-        images = train.images.read(places.astype(int)).astype(np.float32)
-        found += [
-            (f"classify_{number}", {"image": image[None]}) for image in images
-        ]
+        chosen = np.linspace(0, len(train) - 1, min(SAMPLES, len(train)))
+        images = train.images.read(chosen.astype(int)).astype(np.float32)
+        signature = places[name][0]
+        found += [(signature, {"image": image[None]}) for image in images]
     return found
-
-
-def _exact_networks(forms):
-    return {
-        name: form.network
-        for name, form in forms.items()
-        if form.layers is None
-    }
 
 
 def _static_probabilities(source, layers):
@@ -213,19 +187,18 @@ def _static_probabilities(source, layers):
     return probabilities
 
 
-def _description(run, source, forms, quantization, model):
-    exact = list(_exact_networks(forms))
+def _description(run, source, forms, places, options, model):
     tasks = []
-    for number, (name, form) in enumerate(forms.items(), 1):
+    for name, form in forms.items():
         record = run.record(name)
-        static = form.layers is not None
+        signature, index = places[name]
         tasks.append(
             {
                 "name": name,
                 "classes": record["classes"],
                 "form": form.name,
-                "signature": f"classify_{number}" if static else "classify",
-                "index": None if static else exact.index(name),
+                "signature": signature,
+                "index": index,
                 "digest": record["digest"],
                 "validation_accuracy": form.validation,
                 "parity": None,
@@ -244,7 +217,7 @@ def _description(run, source, forms, quantization, model):
             "channels": "RGB",
         },
         "output": "probabilities",
-        "quantization": quantization,
+        "quantization": options.quantization,
         "oldest_runtime": oldest_runtime(model),
         "model_bytes": len(model),
         "model_sha256": hashlib.sha256(model).hexdigest(),

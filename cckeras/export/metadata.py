@@ -20,15 +20,23 @@ FORMAT = 1
 LARGEST_MODEL = 1 << 31
 
 
-def append(model: bytes, metadata: dict) -> bytes:
-    """Return a model with its metadata, checked against the schema."""
+def append(model: bytes, metadata: dict, others=None) -> bytes:
+    """Return a model with its metadata, checked against the schema.
+
+    Args:
+        model: content of the `.tflite` file.
+        metadata: as the schema `tflite` describes it.
+        others: `{name: content}` of more files in the zip.
+    """
     check_schema("tflite", metadata, NAME)
     content = io.BytesIO()
     content.write(model)
     # Appending: offsets in the zip count from the start of the whole file.
-    with zipfile.ZipFile(content, "a", zipfile.ZIP_DEFLATED) as archive:
-        entry = zipfile.ZipInfo(NAME)  # With a fixed date: same bytes again.
-        archive.writestr(entry, json.dumps(metadata, indent=1))
+    text = json.dumps(metadata, indent=1).encode()
+    with zipfile.ZipFile(content, "a") as archive:
+        for name, value in {NAME: text, **(others or {})}.items():
+            # With a fixed date: the same bytes every time.
+            archive.writestr(zipfile.ZipInfo(name), value)
     return content.getvalue()
 
 

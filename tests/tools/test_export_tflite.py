@@ -13,7 +13,7 @@ import pytest
 
 from cckeras.benchmarks.digits5 import digits5
 from cckeras.errors import InputError
-from cckeras.export import export, metadata
+from cckeras.export import forms, metadata
 from cckeras.export.runtime import ExportedTasks
 from cckeras.runs.run import Run
 from cckeras.schemas import check_schema
@@ -71,11 +71,11 @@ def test_the_file_describes_itself(files, three, routing):
 
 
 def test_forms(files):
-    forms = {
+    found = {
         routing: [task["form"] for task in report["tasks"]]
         for routing, (_, report) in files.items()
     }
-    assert forms == {
+    assert found == {
         # Every drop was allowed.
         "auto": ["constant", "folded", "folded"],
         "exact": ["exact"] * 3,
@@ -86,16 +86,16 @@ def test_forms(files):
 def test_without_an_allowed_drop_a_worse_form_is_not_taken(
     three, tmp_path, monkeypatch
 ):
-    real = export.fold
+    real = forms.fold
 
     def worse(*args):
         return dataclasses.replace(real(*args), validation_accuracy=0.0)
 
-    monkeypatch.setattr(export, "fold", worse)
+    monkeypatch.setattr(forms, "fold", worse)
     path = tmp_path / "auto.tflite"
     assert call(three, f"--output={path}").code == 0
-    forms = [task["form"] for task in metadata.read(path)["tasks"]]
-    assert forms == ["constant", "exact", "exact"]
+    found = [task["form"] for task in metadata.read(path)["tasks"]]
+    assert found == ["constant", "exact", "exact"]
 
 
 @pytest.mark.parametrize("routing", ["auto", "exact"])
@@ -147,7 +147,7 @@ def test_one_more_task_changes_no_bit_of_the_others(
 def test_a_file_that_differs_from_keras_does_not_come_to_be(
     three, tmp_path, monkeypatch
 ):
-    real = export.read_network
+    real = forms.read_network
 
     def wrong(method, name):
         network = real(method, name)
@@ -155,7 +155,7 @@ def test_a_file_that_differs_from_keras_does_not_come_to_be(
             network.head_bias[0] += 0.01
         return network
 
-    monkeypatch.setattr(export, "read_network", wrong)
+    monkeypatch.setattr(forms, "read_network", wrong)
     output = tmp_path / "wrong.tflite"
     done = call(three, f"--output={output}", "--routing=exact")
     assert done.code == 1
