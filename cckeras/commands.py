@@ -130,8 +130,8 @@ def silenced() -> Iterator[None]:
         os.close(saved)
 
 
-def check_writable(path: str | None) -> None:
-    """Check that a `--json` file can be written, before long work.
+def check_writable(path: str | None, flag: str = "json") -> None:
+    """Check that a flag's file can be written, before long work.
 
     Raises:
         InputError: if its folder is missing or not writable.
@@ -141,12 +141,12 @@ def check_writable(path: str | None) -> None:
     target = Path(path).resolve()
     if target.is_dir():
         raise InputError(
-            f"Expected --json={path} to be a file. Received: a folder. Name a "
+            f"Expected --{flag}={path} to be a file. Received: a folder. Name a "
             "file in it."
         )
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
         raise InputError(
-            f"Expected --json={path} in a writable folder. Received: "
+            f"Expected --{flag}={path} in a writable folder. Received: "
             f"{target.parent}, which is not. Choose another file."
         )
 

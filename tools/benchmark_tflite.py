@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
+from csv_table import write_csv
 from memory import memory_of, resident_memory_mb
 
 from cckeras.commands import (
@@ -71,8 +70,8 @@ def main(arguments: list[str]) -> None:
     if options.memory_of:
         print(memory_gained(paths[0]))
         return
-    for path in (options.csv, options.json, options.plot):
-        check_writable(path)
+    for flag in ("csv", "json", "plot"):
+        check_writable(getattr(options, flag), flag)
     from cckeras.console import telling
     from cckeras.export import metadata
 
@@ -81,12 +80,13 @@ def main(arguments: list[str]) -> None:
         if options.compare:
             tell("making plain networks")
             start_backend()
-            described |= plain_files(Path(folder), described[paths[0]])
+            plain = plain_files(Path(folder), described[paths[0]])
+            described = plain | described
         rows = measure(described, options.threads, options.rounds, tell)
     result = {"threads": options.threads, "rows": rows}
     write_json(options.json, "benchmark_tflite", result)
     if options.csv is not None:
-        write_csv(Path(options.csv).resolve(), rows)
+        write_csv(Path(options.csv).resolve(), COLUMNS, rows)
     if options.plot is not None:
         draw(Path(options.plot).resolve(), rows)
     show(rows)
@@ -125,7 +125,7 @@ def plain_files(folder: Path, like: dict) -> dict[Path, dict]:
 
 
 def measure(described, threads: int, rounds: int, progress) -> list[dict]:
-    """Return the table's rows, the plain networks (if any) first."""
+    """Return the table's rows, in the order of the files."""
     import numpy as np
 
     from cckeras.export.inspection import operators_left_out
@@ -178,10 +178,7 @@ def measure(described, threads: int, rounds: int, progress) -> list[dict]:
             "stddev_ms": statistics.stdev(times),
             "num_runs": len(times),
         }
-    rows = sorted(
-        (row for _, _, row in entries),
-        key=lambda row: not row["file"].startswith("plain"),
-    )
+    rows = [row for _, _, row in entries]
     floor = rows[0]["median_ms"]
     return [
         {column: _rounded({**row, "ratio": row["median_ms"] / floor}[column])
@@ -250,17 +247,6 @@ def draw(path: Path, rows: list[dict]) -> None:
 
     bars = {f"{row['file']}, {row['form']}": row["median_ms"] for row in rows}
     files.replace_file(path, latencies(bars).encode())
-
-
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write the table."""
-    from cckeras.runs import files
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    files.replace_file(path, text.getvalue().encode())
 
 
 if __name__ == "__main__":

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
-import io
-import os
 import platform
 import statistics
 from pathlib import Path
 
+from csv_table import write_csv
 from memory import memory_of, peak_memory_mb
 
-from cckeras.commands import run_command, start_backend, write_json
+from cckeras.commands import (
+    check_writable,
+    run_command,
+    start_backend,
+    write_json,
+)
 from cckeras.errors import InputError, nearest
 from cckeras.flags import Flags
 
@@ -64,7 +67,7 @@ def main(arguments: list[str]) -> None:
     flags.add_text("memory_of", None, "print one variant's peak memory and end")
     flags.parse(arguments)
     for flag in ("csv", "json"):
-        _check_writable(flag, getattr(flags, flag))
+        check_writable(getattr(flags, flag), flag)
     start_backend(flags.threads)
     import training_variants as tv
 
@@ -83,7 +86,7 @@ def main(arguments: list[str]) -> None:
     rows = make_rows(chosen, seconds, memory, flags.threads)
     show(rows, flags.rounds)
     if flags.csv is not None:
-        _write_csv(Path(flags.csv).resolve(), rows)
+        write_csv(Path(flags.csv).resolve(), COLUMNS, rows)
     write_json(
         flags.json,
         "benchmark_training",
@@ -234,27 +237,6 @@ def _choose(flag, text, known):
             )
         chosen += [labels[label] for label in found]
     return chosen
-
-
-def _check_writable(flag, path):
-    if path is None:
-        return
-    path = Path(path).resolve()
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(
-            f"Expected --{flag} to be a file in a writable folder. Received: "
-            f"{path}. Choose another file."
-        )
-
-
-def _write_csv(path, rows):
-    from cckeras.runs import files
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    files.replace_file(path, text.getvalue().encode())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 
 from cckeras.commands import (
@@ -118,14 +117,8 @@ def check_output(text: str | None) -> Path:
             "Expected --output=FILE.tflite. Received: "
             f"{text or 'no such flag'}. Name the file to write."
         )
-    path = Path(text).resolve()
-    parent = path.parent
-    if path.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise InputError(
-            f"Expected --output={text} in a writable folder. Received: "
-            f"{parent}, which is not. Choose another file."
-        )
-    return path
+    check_writable(text, "output")
+    return Path(text).resolve()
 
 
 def chosen_tasks(text: str, records) -> list[str]:

@@ -45,13 +45,22 @@ class Split:
         """Return the images of these places, in this order."""
         return Split(Subset(self.images, indices), self.labels[indices])
 
+    def read_spread(self, count: int | None = None) -> np.ndarray:
+        """Return images float32 `[n, H, W, 3]`, spread evenly over the split:
+        `count` of them, all if there are not so many or it is None."""
+        return self.images.read(self._spread(count)).astype(np.float32)
+
+    def _spread(self, count):
+        few = len(self) if count is None else min(count, len(self))
+        return np.unique(np.linspace(0, len(self) - 1, few).astype(int))
+
     def fingerprint(self) -> str:
         """Return a SHA-256 that changes with the labels, the number of images
         or the pixels of a few of them."""
         digest = hashlib.sha256(np.ascontiguousarray(self.labels).tobytes())
         if len(self):
-            few = np.unique(np.linspace(0, len(self) - 1, 8).astype(int))
-            digest.update(np.ascontiguousarray(self.images.read(few)).tobytes())
+            few = self.images.read(self._spread(8))
+            digest.update(np.ascontiguousarray(few).tobytes())
         return digest.hexdigest()
 
 

@@ -58,11 +58,6 @@ class Tables:
             [np.concatenate([p.ravel() for p in row.values()]) for row in rows]
         )
 
-    @property
-    def parameters(self) -> int:
-        """Number of values stored."""
-        return self.table.size + sum(bank.size for bank in self.banks.values())
-
     def _row(self, network):
         row = {}
         for name, conv in network.convolutions.items():
@@ -226,9 +221,10 @@ def exact_network(source: Input, tables: Tables, half: bool = False):
     """Return the function `(image, task) -> probabilities`.
 
     `task` is int32 `[1]`, a row of the table: check it before, LiteRT does
-    not on every platform. With `half` the table is stored as float16, disguised as
-    int16, which no quantization touches: with one scale for routers, heads and
-    the constants that switch experts off, int8 would leave nothing of it.
+    not on every platform. With `half` the table is stored as float16,
+    disguised as int16, which no quantization touches: with one scale for
+    routers, heads and the constants that switch experts off, int8 would leave
+    nothing of it.
     """
 
     @tf.function(

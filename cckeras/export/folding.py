@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from cckeras.data.sources import Split
+from cckeras.export.answers import BATCH, accuracy, static_answers
 from cckeras.export.network import Network
-from cckeras.export.static import (
-    Estimating,
-    Input,
-    StaticLayers,
-    static_network,
-)
+from cckeras.export.static import Estimating, Input, StaticLayers
 
-BATCH = 250
 # Enough for a mean; the norms' statistics are taken from one such batch.
 IMAGES = 1000
 
@@ -26,7 +19,6 @@ class Folded:
     without such images."""
 
     layers: StaticLayers
-    norms_estimated: bool
     validation_accuracy: float | None
 
 
@@ -52,8 +44,7 @@ def fold(
         routing: `{layer: Keras model from image to routing weights [B, n]}`.
         train, validation: the task's images.
     """
-    places = np.linspace(0, len(train) - 1, min(IMAGES, len(train)))
-    images = train.images.read(places.astype(int)).astype(np.float32)
+    images = train.read_spread(IMAGES)
     kernels = {}
     for name, conv in network.convolutions.items():
         weights = None
@@ -65,22 +56,8 @@ def fold(
     source.features(images, estimating)
     renewed = StaticLayers(network, kernels, estimating.norms)
     accuracies = [
-        accuracy(source, layers, validation) for layers in (plain, renewed)
+        accuracy(static_answers(source, layers), validation)
+        for layers in (plain, renewed)
     ]
     better = int((accuracies[1] or 0) > (accuracies[0] or 0))
-    return Folded((plain, renewed)[better], bool(better), accuracies[better])
-
-
-def accuracy(source: Input, layers: StaticLayers, split: Split) -> float | None:
-    """Return the accuracy of a static network in percent; None if there are
-    no images."""
-    if not len(split):
-        return None
-    classify = static_network(source, layers, batch=None)
-    right = 0
-    for start in range(0, len(split), BATCH):
-        places = np.arange(start, min(start + BATCH, len(split)))
-        images = split.images.read(places).astype(np.float32)
-        answers = classify(images)["probabilities"].numpy().argmax(-1)
-        right += int((answers == split.labels[places]).sum())
-    return 100 * right / len(split)
+    return Folded((plain, renewed)[better], accuracies[better])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from cckeras.data.sources import TaskData
 from cckeras.errors import InputError
-from cckeras.export.folding import BATCH, constant_layers, fold
+from cckeras.export.answers import accuracy, keras_answers
+from cckeras.export.folding import constant_layers, fold
 from cckeras.export.network import Network, read_network
 from cckeras.export.static import Input, StaticLayers
 from cckeras.methods.base import Method
@@ -82,18 +81,11 @@ def _form(source, method, name, data, routing, drop):
     folded = fold(
         source, network, method.routing(name), data.train, data.validation
     )
-    exact = _keras_accuracy(method.task_model(name), data.validation)
+    answers = keras_answers(method.task_model(name))
+    exact = accuracy(answers, data.validation)
     measured = {EXACT: exact, FOLDED: folded.validation_accuracy}
     if routing == FOLDED or (
         exact is not None and folded.validation_accuracy >= exact - drop
     ):
         return Form(FOLDED, network, folded.layers, measured)
     return Form(EXACT, network, None, measured)
-
-
-def _keras_accuracy(model, split):
-    if not len(split):
-        return None
-    images = split.images.read(np.arange(len(split))).astype(np.float32)
-    answers = model.predict(images, BATCH, verbose=0).argmax(-1)
-    return 100 * float(np.mean(answers == split.labels))

@@ -9,8 +9,6 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 DELEGATE = "DELEGATE"
-# Neither computes: XNNPACK leaves GATHER alone, which reads the task's row,
-# and reshaping moves nothing.
 MINIMUM_RUNTIME = b"min_runtime_version"
 
 

@@ -25,6 +25,7 @@ class ExportedTasks:
     """
 
     def __init__(self, path: Path, threads: int = 1, xnnpack: bool = True):
+        self.xnnpack = xnnpack
         self.metadata = metadata.read(Path(path))
         self.tasks = {task["name"]: task for task in self.metadata["tasks"]}
         try:

@@ -92,10 +92,9 @@ class CondConv(Method):
 
     def _settle(self, task, data):
         """Replace the routers by constants, the means over training images."""
-        places = np.linspace(0, len(data.train) - 1, SETTLE_IMAGES)
-        images = data.train.images.read(np.unique(places.astype(int)))
+        images = data.train.read_spread(SETTLE_IMAGES)
         means = {
-            layer: model.predict(images.astype(np.float32), verbose=0).mean(0)
+            layer: model.predict(images, verbose=0).mean(0)
             for layer, model in self.routing(task.name).items()
         }
         for layer, mean in means.items():

@@ -149,7 +149,7 @@ def _kept(results: list[dict]) -> dict:
         before, now = (
             result["validation_accuracy"] or 0 for result in (kept, entry)
         )
-        if entry["optional"]:
+        if entry.get("optional"):
             better = now >= before
         elif entry["alternative"] and kept["alternative"]:
             better = now > before

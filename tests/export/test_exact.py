@@ -84,10 +84,3 @@ def test_classes_that_a_task_lacks_have_no_probability(rng):
     few = layers_of(tables, 0).probabilities(features).numpy()[0]
     assert few[2:].tolist() == [0.0, 0.0]
     assert few[:2].sum() == pytest.approx(1)
-
-
-def test_parameters_are_all_that_is_stored(rng):
-    conv = convolution(rng, "ab", (3, 3, 4, 5), routed=True)
-    tables = Tables({"b": network(rng, conv)})
-    bank, routers, norms, head = 2 * 180, 4 * 2 + 2, 10, 5 * 2 + 2
-    assert tables.parameters == bank + routers + norms + head

@@ -163,6 +163,24 @@ def test_a_file_that_differs_from_keras_does_not_come_to_be(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("quantization", ["none", "int8_weights"])
+def test_a_nan_in_any_setting_is_caught(
+    three, tmp_path, monkeypatch, quantization
+):
+    real = ExportedTasks.probabilities
+
+    def probabilities(self, task, image):
+        answer = real(self, task, image)
+        return answer if self.xnnpack else np.full_like(answer, np.nan)
+
+    monkeypatch.setattr(ExportedTasks, "probabilities", probabilities)
+    output = tmp_path / "nan.tflite"
+    done = call(three, f"--output={output}", f"--quantize={quantization}")
+    assert done.code == 1
+    assert "a difference of nan" in done.error
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_methods_without_a_bank(tmp_path):
     learn_digits(tmp_path / "run", recipe("scratch"), "scratch")
     path = tmp_path / "scratch.tflite"
