@@ -57,9 +57,10 @@ def compare_logits(logits, expected, exactly: bool) -> Comparison:
 def changed_tasks(method, records, probes: dict[str, Probe], here) -> list[str]:
     """Return what no longer holds of committed tasks, one sentence each.
 
-    Every task's digest is compared, and the newest one's logits: all logits
-    would make the 20th task cost nine times what the second costs. They are
-    compared by `verify`.
+    Every task's digest is compared, and the second one's logits (the first
+    one's, if it is alone): the oldest network with all that a task may have,
+    whose size does not grow with the run. All logits would make the 20th task
+    cost nine times what the second costs; `verify` compares them.
 
     Args:
         method: the whole run's networks, in memory.
@@ -76,9 +77,10 @@ def changed_tasks(method, records, probes: dict[str, Probe], here) -> list[str]:
         f"what task {name!r} owns is no longer as it was committed"
         for name in changed
     ]
-    newest = [r for r in records[-1:] if r["name"] not in changed]
-    for record in newest:
+    for record in records[:2][-1:]:
         name = record["name"]
+        if name in changed:
+            continue
         comparison = compare_logits(
             probe_logits(method.task_model(name), probes[name].images),
             probes[name].logits,
