@@ -15,7 +15,7 @@ from cckeras.commands import (
 )
 from cckeras.errors import InputError, choose
 from cckeras.flags import Flags
-from cckeras.names import QUANTIZATIONS
+from cckeras.names import EXPORT_ROUTINGS, QUANTIZATIONS
 
 HELP = """
 Export the tasks of a run as one .tflite file, checked against Keras.
@@ -23,8 +23,9 @@ Export the tasks of a run as one .tflite file, checked against Keras.
 A task with image routing is exported as it is ('exact': the signature
 'classify' takes the image and the task's index) or with its routing replaced
 by the mean over its training images ('folded': a plain network, with a
-signature of its own). 'auto' folds a task where that costs at most
---max_accuracy_drop points of validation accuracy. The file describes itself:
+signature of its own), or by that and the --rank principal directions in which
+it varies ('low_rank'). 'auto' takes for each task the cheapest that loses at
+most --max_accuracy_drop points of validation accuracy on average. The file describes itself:
 names, classes and signatures are in its metadata.json, which unzip reads.
 
 --quantize makes it smaller: 'float16' halves it, 'int8_weights' and 'int8'
@@ -41,14 +42,13 @@ Example:
       --target=mediapipe
 """
 TARGETS = ("litert", "mediapipe")
-ROUTINGS = ("auto", "exact", "folded")
 
 
 def main(arguments: list[str]) -> None:
     """Run the tool."""
     options = Flags("export_tflite.py", HELP, ("RUN",))
     options.add_text("output", None, "the .tflite file to write")
-    options.add_text("routing", "auto", f"one of {', '.join(ROUTINGS)}")
+    options.add_text("routing", "auto", f"one of {', '.join(EXPORT_ROUTINGS)}")
     options.add_text("target", "litert", f"one of {', '.join(TARGETS)}")
     options.add_text("quantize", "none", f"one of {', '.join(QUANTIZATIONS)}")
     options.add_text(
@@ -56,11 +56,12 @@ def main(arguments: list[str]) -> None:
     )
     options.add_text("data_dir", None, "folder with the data, as in training")
     options.add_decimal(
-        "max_accuracy_drop", 0.2, "points that folding a task may cost", 0, 100
+        "max_accuracy_drop", 0.2, "points it may cost, on average", 0, 100
     )
+    options.add_number("rank", 1, "directions a layer of --routing=low_rank", 1)
     options.add_threads()
     (folder,) = options.parse(arguments)
-    choose("--routing", options.routing, ROUTINGS)
+    choose("--routing", options.routing, EXPORT_ROUTINGS)
     choose("--target", options.target, TARGETS)
     choose("--quantize", options.quantize, QUANTIZATIONS)
     output = check_output(options.output)
@@ -99,6 +100,7 @@ def main(arguments: list[str]) -> None:
                 options.max_accuracy_drop,
                 options.quantize,
                 options.target,
+                options.rank,
             ),
             tell,
         )
@@ -150,7 +152,9 @@ def print_result(result: dict, output: Path) -> None:
     table.add_column("signature")
     for column in (
         "validation,\nexact",
-        "validation,\nfolded",
+        "validation,\nthis form",
+        "cost, exact",
+        "cost,\nthis form",
         "test,\nKeras",
         "test,\nfile",
         "largest\ndifference",
@@ -162,10 +166,12 @@ def print_result(result: dict, output: Path) -> None:
         index = "" if task["index"] is None else f", task={task['index']}"
         table.add_row(
             task["name"],
-            task["form"],
+            form_of(task),
             task["signature"] + index,
             _percent(measured.get("exact")),
-            _percent(measured.get("folded")),
+            _percent(measured.get(task["form"])),
+            _multiple(task["cost"].get("exact")),
+            _multiple(task["cost"].get(task["form"])),
             _percent(parity["keras_accuracy"]),
             _percent(parity["accuracy"]),
             f"{parity['difference']:.1g}" if parity["images"] else "-",
@@ -178,6 +184,16 @@ def print_result(result: dict, output: Path) -> None:
         f"{result['oldest_runtime']} or newer; outside XNNPACK: "
         f"{left_out or 'nothing'}"
     )
+
+
+def form_of(task: dict) -> str:
+    """Return a task's form, with the layers where an image decides."""
+    ranks = [f"{layer}:{rank}" for layer, rank in task["ranks"].items()]
+    return " ".join([task["form"], *ranks])
+
+
+def _multiple(value):
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _percent(value):

@@ -1,9 +1,7 @@
 """All tasks with image routing as one network that takes the task's index.
 
 What differs between tasks (routers, norms, heads) is one row of a table; the
-rest is the bank of experts. No convolution runs in LiteRT with a kernel that is
-computed there, but BATCH_MATMUL does, in XNNPACK: so a convolution is the
-product of patches and mixed kernels (docs/export.md).
+rest is the bank of experts.
 """
 
 from __future__ import annotations
@@ -11,12 +9,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from cckeras.export.mixed import mixed_convolution
 from cckeras.export.network import NEVER, Network
 from cckeras.export.static import Input
-
-# Up to this many input channels patches are made by one convolution with a
-# constant kernel, which is cheaper than slices and joins of few channels.
-FEW_CHANNELS = 8
 
 
 class Tables:
@@ -101,7 +96,7 @@ class ExactLayers:
 
     def conv(self, x, filters, kernel_size, *, strides=1, name):
         del filters, kernel_size
-        experts, height, width, channels, _ = self.tables.banks[name].shape
+        experts, _, _, channels, _ = self.tables.banks[name].shape
         pooled = tf.reshape(tf.reduce_mean(x, (1, 2)), (1, 1, channels))
         routing = tf.sigmoid(
             tf.reshape(
@@ -110,9 +105,7 @@ class ExactLayers:
             )
             + self._field(f"{name}/router_bias")
         )
-        if height * width > 1 and channels <= FEW_CHANNELS:
-            return self._by_patches(x, routing, strides, name)
-        return self._by_rows(x, routing, strides, name)
+        return mixed_convolution(x, routing, self.tables.banks[name], strides)
 
     def norm(self, x, *, name):
         scale, offset = (
@@ -136,85 +129,6 @@ class ExactLayers:
             self._row, (0, self._starts[name]), (1, int(np.prod(shape)))
         )
         return tf.reshape(part, (1, *shape)) if axes else part
-
-    def _mixed(self, routing, bank):
-        """Return the mixed kernel `[1, K, Cout]` of a bank `[n, ..., Cout]`."""
-        flat = bank.reshape(len(bank), -1)
-        kernel = tf.matmul(routing, tf.constant(flat))
-        return tf.reshape(kernel, (1, -1, bank.shape[-1]))
-
-    def _by_patches(self, x, routing, strides, name):
-        bank = self.tables.banks[name]
-        _, height, width, channels, filters = bank.shape
-        size = height * width * channels
-        patches = tf.nn.conv2d(
-            x,
-            tf.constant(
-                np.eye(size, dtype=np.float32).reshape(
-                    height, width, channels, size
-                )
-            ),
-            strides,
-            "SAME",
-        )
-        _, rows, columns, _ = patches.shape
-        product = tf.matmul(
-            tf.reshape(patches, (1, rows * columns, size)),
-            self._mixed(routing, bank),
-        )
-        return tf.reshape(product, (1, rows, columns, filters))
-
-    def _by_rows(self, x, routing, strides, name):
-        """Sum over the kernel's rows: patches one row high, times that row."""
-        bank = self.tables.banks[name]
-        _, height, width, channels, filters = bank.shape
-        _, rows_in, columns_in, _ = x.shape
-        rows, columns = -(-rows_in // strides), -(-columns_in // strides)
-        top, bottom = _padding(rows_in, height, strides)
-        left, right = _padding(columns_in, width, strides)
-        if top + bottom + left + right:
-            x = tf.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
-        tall = x.shape[1]
-        reach = (columns - 1) * strides + 1
-        shifted = [
-            _every(
-                tf.slice(x, (0, 0, column, 0), (1, tall, reach, channels)),
-                (1, strides),
-            )
-            for column in range(width)
-        ]
-        joined = tf.concat(shifted, -1) if width > 1 else shifted[0]
-        depth = (rows - 1) * strides + 1
-        total = None
-        for row in range(height):
-            patches = _every(
-                tf.slice(
-                    joined,
-                    (0, row, 0, 0),
-                    (1, depth, columns, width * channels),
-                ),
-                (strides, 1),
-            )
-            product = tf.matmul(
-                tf.reshape(patches, (1, rows * columns, width * channels)),
-                self._mixed(routing, bank[:, row]),
-            )
-            total = product if total is None else total + product
-        return tf.reshape(total, (1, rows, columns, filters))
-
-
-def _padding(size, kernel, stride):
-    """Return what "same" padding adds before and after."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
-
-
-def _every(x, strides):
-    """Return every n-th row and column; XNNPACK slices by steps of one only,
-    but pools by any."""
-    if strides == (1, 1):
-        return x
-    return tf.nn.max_pool2d(x, 1, strides, "VALID")
 
 
 def exact_network(source: Input, tables: Tables, half: bool = False):

@@ -12,8 +12,15 @@ from cckeras.errors import CheckError, InputError
 from cckeras.export import image_classifier, metadata
 from cckeras.export.answers import keras_answers, static_answers
 from cckeras.export.convert import to_tflite
+from cckeras.export.cost import relative_costs
 from cckeras.export.exact import Tables, exact_network
-from cckeras.export.forms import FOLDED, choose_forms
+from cckeras.export.forms import (
+    AUTO,
+    FOLDED,
+    LOW_RANK,
+    Choice,
+    choose_forms,
+)
 from cckeras.export.inspection import oldest_runtime, operators_left_out
 from cckeras.export.parity import TOLERANCE, Opened
 from cckeras.export.static import Input, static_network
@@ -28,18 +35,20 @@ class Options:
     """How tasks are exported.
 
     Args:
-        routing: `auto`, `exact` or `folded`.
-        max_accuracy_drop: points of validation accuracy that folding a task
-            may cost with `auto`.
+        routing: one of `cckeras.names.EXPORT_ROUTINGS`.
+        max_accuracy_drop: points of validation accuracy that folding may cost
+            with `auto`, on average over the tasks.
         quantization: one of `cckeras.names.QUANTIZATIONS`.
         target: `litert`, or `mediapipe` for one task with the metadata that
             MediaPipe's ImageClassifier reads.
+        rank: directions a layer of `low_rank`.
     """
 
     routing: str = "auto"
     max_accuracy_drop: float = 0.2
     quantization: str = "none"
     target: str = "litert"
+    rank: int = 1
 
 
 def export_run(
@@ -70,10 +79,11 @@ def export_run(
     method = run.load(tuple(dict.fromkeys(needed)))
     source = Input.of(run.config)
     data = {name: benchmark.load(name) for name in tasks}
-    routing = FOLDED if options.target == "mediapipe" else options.routing
-    forms = choose_forms(
-        source, method, data, routing, options.max_accuracy_drop, progress
-    )
+    forms = choose_forms(source, method, data, _choice(options), progress)
+    costs = {}
+    if options.routing == AUTO:
+        progress("timing the forms")
+        costs = relative_costs(source, forms)
     progress("converting")
     places = _places(forms)
     samples = ()
@@ -89,6 +99,8 @@ def export_run(
         labels = "\n".join(run.record(tasks[0])["classes"])
         attached[image_classifier.LABELS] = labels.encode()
     description = _description(run, source, forms, places, options, model)
+    for entry in description["tasks"]:
+        entry["cost"] = costs.get(entry["name"], {})
     temporary = output.with_name(f"{files.TEMPORARY}{output.name}")
     try:
         files.write(temporary, metadata.append(model, description, attached))
@@ -109,7 +121,7 @@ def _compare(path, description, method, source, forms, data, progress):
         progress(f"{name}: comparing with Keras")
         model = method.task_model(name)
         reference = keras_answers(model)
-        if forms[name].name == FOLDED:
+        if forms[name].name in (FOLDED, LOW_RANK):
             reference = static_answers(source, forms[name].layers)
         parity = opened.compare(name, reference, model, data[name].test)
         entry["parity"] = asdict(parity)
@@ -124,6 +136,15 @@ def _compare(path, description, method, source, forms, data, progress):
             )
     left_out = operators_left_out(opened.first.interpreter)
     description["operators_outside_xnnpack"] = left_out
+
+
+def _choice(options):
+    return Choice(
+        FOLDED if options.target == "mediapipe" else options.routing,
+        options.max_accuracy_drop,
+        options.rank,
+        options.quantization == "int8",
+    )
 
 
 def _places(forms):
@@ -160,7 +181,7 @@ def _samples(forms, places, data):
     found = []
     for name, form in forms.items():
         train = data[name].train
-        if form.layers is None or not len(train):
+        if form.layers is None or form.ranks or not len(train):
             raise InputError(
                 "Expected tasks with constant kernels and training images for "
                 f"--quantize=int8. Received: {name!r}, which has not. Give "
@@ -183,6 +204,7 @@ def _description(run, source, forms, places, options, model):
                 "name": name,
                 "classes": record["classes"],
                 "form": form.name,
+                "ranks": form.ranks,
                 "signature": signature,
                 "index": index,
                 "digest": record["digest"],

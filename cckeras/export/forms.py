@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cckeras.data.sources import TaskData
 from cckeras.errors import InputError
 from cckeras.export.answers import accuracy, keras_answers
-from cckeras.export.folding import constant_layers, fold
+from cckeras.export.folding import Folded, Folding, constant_layers
 from cckeras.export.network import Network, read_network
 from cckeras.export.static import Input, StaticLayers
 from cckeras.methods.base import Method
 
 EXACT, FOLDED, CONSTANT = "exact", "folded", "constant"
+LOW_RANK, AUTO = "low_rank", "auto"
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,11 @@ class Form:
     """The form in which a task is exported.
 
     Args:
-        name: `exact` (routing per image), `folded` (its mean), or `constant`
-            (no image decides: exact, too).
+        name: `exact` (routing per image), `low_rank` (per image along a few
+            directions in some layers, the mean in the others), `folded` (the
+            mean in all), or `constant` (no image decides: exact, too).
         network: the task's arrays.
-        layers: those of the static network; None if exact.
+        layers: those of the task's own network; None if exact.
         validation: accuracy by form in percent, of the forms measured.
     """
 
@@ -32,33 +35,62 @@ class Form:
     layers: StaticLayers | None
     validation: dict[str, float | None]
 
+    @property
+    def ranks(self) -> dict[str, int]:
+        """Directions of the layers where an image decides; none if exact."""
+        return self.layers.ranks if self.layers else {}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What decides on forms.
+
+    Args:
+        routing: one of `cckeras.names.EXPORT_ROUTINGS`.
+        drop: points of validation accuracy that folding may cost with `auto`,
+            on average.
+        rank: directions a layer of `low_rank`.
+        constant: whether kernels must not depend on an image.
+    """
+
+    routing: str
+    drop: float = 0.2
+    rank: int = 1
+    constant: bool = False
+
 
 def choose_forms(
     source: Input,
     method: Method,
     data: dict[str, TaskData],
-    routing: str,
-    drop: float,
-    progress,
+    choice: Choice,
+    progress: Callable[[str], None],
 ) -> dict[str, Form]:
     """Return the form of every task.
+
+    With `auto` a task may lose what the earlier ones and itself may and did
+    not: the average holds, and a task that is added later changes nothing.
 
     Args:
         source: the networks' input.
         method: the run's networks.
         data: `{task: its images}`, in order.
-        routing: `auto`, `exact` or `folded`.
-        drop: points of validation accuracy that folding may cost with `auto`.
+        choice: what decides.
         progress: called with what is being done.
 
     Raises:
         InputError: if a form needs training images that there are not.
     """
-    forms = {}
+    forms, allowed = {}, 0.0
     for name, images in data.items():
         progress(f"{name}: choosing a form")
-        forms[name] = _form(source, method, name, images, routing, drop)
-    if routing == EXACT and any(f.name == EXACT for f in forms.values()):
+        allowed += choice.drop
+        form = _form(source, method, name, images, choice, allowed)
+        exact = form.validation.get(EXACT)
+        if choice.routing == AUTO and form.layers and exact is not None:
+            allowed -= max(0.0, exact - form.validation[form.name])
+        forms[name] = form
+    if choice.routing == EXACT and any(f.name == EXACT for f in forms.values()):
         # All in one table, with their experts in the bank once.
         return {
             name: Form(EXACT, form.network, None, {})
@@ -67,25 +99,58 @@ def choose_forms(
     return forms
 
 
-def _form(source, method, name, data, routing, drop):
+def _form(source, method, name, data, choice, allowed):
     network = read_network(method, name)
     if network.constant:
         return Form(CONSTANT, network, constant_layers(network), {})
-    if routing == EXACT:
+    if choice.routing == EXACT:
         return Form(EXACT, network, None, {})
     if not len(data.train):
         raise InputError(
             f"Expected training images of task {name!r}, to fold its routing. "
             "Received: none. Give --data_dir, or --routing=exact."
         )
-    folded = fold(
+    folding = Folding(
         source, network, method.routing(name), data.train, data.validation
     )
     answers = keras_answers(method.task_model(name))
     exact = accuracy(answers, data.validation)
-    measured = {EXACT: exact, FOLDED: folded.validation_accuracy}
-    if routing == FOLDED or (
-        exact is not None and folded.validation_accuracy >= exact - drop
-    ):
-        return Form(FOLDED, network, folded.layers, measured)
+    measured = {EXACT: exact}
+    if choice.routing == LOW_RANK:
+        candidates = [folding.fold(dict.fromkeys(folding.experts, choice.rank))]
+    elif choice.routing == FOLDED or choice.constant:
+        candidates = [folding.fold({})]
+    else:
+        candidates = _ladder(folding)
+    for folded in candidates:
+        form = LOW_RANK if folded.layers.ranks else FOLDED
+        measured[form] = folded.validation_accuracy
+        if choice.routing != AUTO or (
+            exact is not None and folded.validation_accuracy >= exact - allowed
+        ):
+            return Form(form, network, folded.layers, measured)
     return Form(EXACT, network, None, measured)
+
+
+def _ladder(folding: Folding) -> Iterator[Folded]:
+    """Yield the network from the cheapest form on: no layer, the one that
+    helps most, twice as many, ..., all along one direction, then along more,
+    while that is cheaper than every expert."""
+    yield folding.fold({})
+    alone = {
+        name: folding.fold({name: 1})
+        for name, experts in folding.experts.items()
+        if experts > 2
+    }
+    order = sorted(alone, key=lambda n: -(alone[n].validation_accuracy or 0))
+    if not order:
+        return
+    yield alone[order[0]]
+    count = 2
+    while count < 2 * len(order):
+        yield folding.fold(dict.fromkeys(order[:count], 1))
+        count *= 2
+    rank = 2
+    while rank + 1 < min(folding.experts[name] for name in order):
+        yield folding.fold(dict.fromkeys(order, rank))
+        rank *= 2

@@ -1,4 +1,4 @@
-"""A task's network with constant kernels: a plain network."""
+"""A task's network with constant kernels, or mixed from few of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from cckeras.backbones import backbone
+from cckeras.export.low_rank import LowRank
 from cckeras.export.network import Network, Norm
 
 
@@ -40,23 +41,40 @@ class Input:
 
 
 class StaticLayers:
-    """The layers of a network whose kernels are constants.
+    """The layers of a network that shares nothing with other tasks'.
 
     Args:
         network: the task's arrays.
-        kernels: `{layer: [kh, kw, Cin, Cout]}`.
+        kernels: `{layer: [kh, kw, Cin, Cout]}`, or `LowRank` where an image
+            decides on the kernel.
         norms: `{layer: Norm}`, those of the network if None.
     """
 
-    def __init__(self, network: Network, kernels: dict, norms=None):
+    def __init__(
+        self,
+        network: Network,
+        kernels: dict[str, np.ndarray | LowRank],
+        norms: dict[str, Norm] | None = None,
+    ):
         self.network = network
         self.kernels = kernels
         self.norms = norms or network.norms
 
+    @property
+    def ranks(self) -> dict[str, int]:
+        """The number of directions of the layers where an image decides."""
+        return {
+            name: kernel.rank
+            for name, kernel in self.kernels.items()
+            if isinstance(kernel, LowRank)
+        }
+
     def conv(self, x, filters, kernel_size, *, strides=1, name):
         del filters, kernel_size
-        kernel = tf.constant(self.kernels[name])
-        return tf.nn.conv2d(x, kernel, strides, "SAME")
+        kernel = self.kernels[name]
+        if isinstance(kernel, LowRank):
+            return kernel.convolution(x, strides)
+        return tf.nn.conv2d(x, tf.constant(kernel), strides, "SAME")
 
     def norm(self, x, *, name):
         norm = self.norms[name]

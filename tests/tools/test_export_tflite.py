@@ -13,8 +13,9 @@ import pytest
 
 from cckeras.benchmarks.digits5 import digits5
 from cckeras.errors import InputError
-from cckeras.export import forms, metadata
+from cckeras.export import folding, forms, metadata
 from cckeras.export.runtime import ExportedTasks
+from cckeras.names import EXPORT_ROUTINGS
 from cckeras.runs.run import Run
 from cckeras.schemas import check_schema
 from tests.command import copy_run, run, tree
@@ -42,7 +43,7 @@ def files(three, tmp_path_factory):
     """The run's tasks in every form, and what --json wrote."""
     folder = tmp_path_factory.mktemp("files")
     found = {}
-    for routing in TOOL.ROUTINGS:
+    for routing in EXPORT_ROUTINGS:
         path = folder / f"{routing}.tflite"
         report = folder / f"{routing}.json"
         done = call(
@@ -59,7 +60,7 @@ def pictures_of(name, few=6):
     return data.images.read(np.arange(few)).astype(np.float32)
 
 
-@pytest.mark.parametrize("routing", ["auto", "exact", "folded"])
+@pytest.mark.parametrize("routing", EXPORT_ROUTINGS)
 def test_the_file_describes_itself(files, three, routing):
     path, report = files[routing]
     check_schema("tflite", report, "out.json")
@@ -80,22 +81,66 @@ def test_forms(files):
         "auto": ["constant", "folded", "folded"],
         "exact": ["exact"] * 3,
         "folded": ["constant", "folded", "folded"],
+        "low_rank": ["constant", "low_rank", "low_rank"],
     }
+
+
+def worsened(monkeypatch, accuracy_of):
+    """Let folding by `ranks` have a chosen validation accuracy."""
+    real = folding.Folding.fold
+
+    def fold(self, ranks):
+        found = real(self, ranks)
+        accuracy = accuracy_of(ranks)
+        return dataclasses.replace(found, validation_accuracy=accuracy)
+
+    monkeypatch.setattr(folding.Folding, "fold", fold)
 
 
 def test_without_an_allowed_drop_a_worse_form_is_not_taken(
     three, tmp_path, monkeypatch
 ):
-    real = forms.fold
-
-    def worse(*args):
-        return dataclasses.replace(real(*args), validation_accuracy=0.0)
-
-    monkeypatch.setattr(forms, "fold", worse)
+    worsened(monkeypatch, lambda ranks: 0.0)
     path = tmp_path / "auto.tflite"
     assert call(three, f"--output={path}").code == 0
     found = [task["form"] for task in metadata.read(path)["tasks"]]
     assert found == ["constant", "exact", "exact"]
+
+
+def test_only_the_layer_that_helps_is_routed(three, tmp_path, monkeypatch):
+    worsened(monkeypatch, lambda ranks: 100.0 * ("conv3" in ranks))
+    path = tmp_path / "auto.tflite"
+    assert call(three, f"--output={path}").code == 0
+    tasks = metadata.read(path)["tasks"]
+    # The second task has two experts: a mean and a direction are no fewer.
+    assert [t["form"] for t in tasks] == ["constant", "exact", "low_rank"]
+    assert tasks[2]["ranks"] == {"conv3": 1}
+    assert set(tasks[2]["cost"]) == {"exact", "low_rank"}
+
+
+def test_what_a_task_did_not_lose_the_next_one_may(
+    three, tmp_path, monkeypatch
+):
+    exact = [
+        task["validation_accuracy"]["exact"]
+        for task in learned_forms(three, tmp_path)
+    ]
+    worsened(monkeypatch, lambda ranks: min(exact) - 2.5)
+    drop = max(exact) - min(exact) + 1  # A task alone may lose too little.
+    path = tmp_path / "auto.tflite"
+    assert call(
+        three, f"--output={path}", f"--max_accuracy_drop={drop}"
+    ).code == 0  # fmt: skip
+    found = [task["form"] for task in metadata.read(path)["tasks"]]
+    # The first task is constant and leaves what it may lose to the second.
+    assert found[:2] == ["constant", "folded"]
+
+
+def learned_forms(three, tmp_path):
+    """The entries of the tasks whose forms are measured."""
+    path = tmp_path / "measured.tflite"
+    assert call(three, f"--output={path}").code == 0
+    return metadata.read(path)["tasks"][1:]
 
 
 @pytest.mark.parametrize("routing", ["auto", "exact"])
@@ -104,7 +149,7 @@ def test_what_litert_answers_is_what_keras_answers(files, three, routing):
     opened = ExportedTasks(path)
     method = Run.open(three).load()
     for task in report["tasks"]:
-        if task["form"] == "folded":
+        if task["form"] in ("folded", "low_rank"):
             continue
         images = pictures_of(task["name"])
         logits = method.task_model(task["name"]).predict(images, verbose=0)
@@ -116,6 +161,7 @@ def test_what_litert_answers_is_what_keras_answers(files, three, routing):
 
 def test_xnnpack_computes_all_but_reading_the_table(files):
     assert files["folded"][1]["operators_outside_xnnpack"] == {}
+    assert files["low_rank"][1]["operators_outside_xnnpack"] == {}
     assert files["exact"][1]["operators_outside_xnnpack"] == {"GATHER": 1}
 
 
@@ -125,7 +171,7 @@ def test_the_exact_file_is_little_more_than_its_parameters(files, three):
     assert files["exact"][1]["model_bytes"] <= 1.1 * 4 * stored
 
 
-@pytest.mark.parametrize("routing", ["auto", "exact"])
+@pytest.mark.parametrize("routing", ["auto", "exact", "low_rank"])
 def test_one_more_task_changes_no_bit_of_the_others(
     files, three, tmp_path, routing
 ):
@@ -208,6 +254,7 @@ BAD = {
     "task": (("--tasks=zero_on",), "Did you mean 'zero_one'"),
     "twice": (("--tasks=zero_one,zero_one",), "name a task once"),
     "drop": (("--max_accuracy_drop=much",), "to be a number in 0..100"),
+    "rank": (("--rank=0",), "--rank"),
     "nan": (("--max_accuracy_drop=nan",), "to be a number in 0..100"),
 }
 
