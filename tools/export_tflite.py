@@ -32,12 +32,16 @@ names, classes and signatures are in its metadata.json, which unzip reads.
 quarter it ('int8' is the fastest, and needs training images). What that costs
 in accuracy is printed beside Keras' accuracy.
 
+--split writes a file for each task, named after it: for each.tflite
+each.fish.tflite and so on.
+
 --target=mediapipe writes one task so that MediaPipe's ImageClassifier and ML Kit
 open it: one input, one output, labels and normalisation in TFLite metadata.
 
 Example:
   python tools/export_tflite.py runs/digits5 --output=digits5.tflite
   python tools/export_tflite.py RUN --output=two.tflite --tasks=fish,flowers
+  python tools/export_tflite.py RUN --output=each.tflite --split
   python tools/export_tflite.py RUN --output=fish.tflite --tasks=fish \
       --target=mediapipe
 """
@@ -59,6 +63,7 @@ def main(arguments: list[str]) -> None:
         "max_accuracy_drop", 0.2, "points it may cost, on average", 0, 100
     )
     options.add_number("rank", 1, "directions a layer of --routing=low_rank", 1)
+    options.add_switch("split", "write a file for each task")
     options.add_threads()
     (folder,) = options.parse(arguments)
     choose("--routing", options.routing, EXPORT_ROUTINGS)
@@ -70,10 +75,10 @@ def main(arguments: list[str]) -> None:
     tasks = [record["name"] for record in records.records]
     if options.tasks is not None:
         tasks = chosen_tasks(options.tasks, records)
-    if options.target == "mediapipe" and len(tasks) != 1:
+    if options.target == "mediapipe" and len(tasks) != 1 and not options.split:
         raise InputError(
             "Expected one task for --target=mediapipe. Received: "
-            f"{len(tasks)} tasks. Name one with --tasks=NAME."
+            f"{len(tasks)} tasks. Name one with --tasks=NAME, or give --split."
         )
     for package in ("tensorflow", "ai_edge_litert"):
         if importlib.util.find_spec(package) is None:
@@ -89,23 +94,28 @@ def main(arguments: list[str]) -> None:
 
     run = Run.open(folder)
     data = benchmark(run.settings["benchmark"])(run.config, options.data_dir)
+    how = Options(
+        options.routing,
+        options.max_accuracy_drop,
+        options.quantize,
+        options.target,
+        options.rank,
+    )
+    outputs = {output: tasks}
+    if options.split:
+        outputs = {
+            output.with_name(f"{output.stem}.{task}.tflite"): [task]
+            for task in tasks
+        }
+    results = []
     with telling() as tell:
-        result = export_run(
-            run,
-            data,
-            output,
-            tasks,
-            Options(
-                options.routing,
-                options.max_accuracy_drop,
-                options.quantize,
-                options.target,
-                options.rank,
-            ),
-            tell,
-        )
-    write_json(options.json, "tflite", result)
-    print_result(result, output)
+        for file, chosen in outputs.items():
+            results.append(export_run(run, data, file, chosen, how, tell))
+    result = {"files": results} if options.split else results[0]
+    schema = "tflite_files" if options.split else "tflite"
+    write_json(options.json, schema, result)
+    for file, result in zip(outputs, results, strict=True):
+        print_result(result, file)
 
 
 def check_output(text: str | None) -> Path:

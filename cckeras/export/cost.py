@@ -11,9 +11,10 @@ from ai_edge_litert.interpreter import Interpreter
 from cckeras.commands import silenced
 from cckeras.export.compared import plain_model
 from cckeras.export.convert import to_tflite
-from cckeras.export.exact import Tables, exact_network
+from cckeras.export.exact import exact_network
 from cckeras.export.forms import EXACT, FOLDED, Form
 from cckeras.export.static import Input, static_network
+from cckeras.export.tables import Tables
 
 ROUNDS = 40
 

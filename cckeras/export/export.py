@@ -11,9 +11,10 @@ from cckeras.benchmarks.base import Benchmark
 from cckeras.errors import CheckError, InputError
 from cckeras.export import image_classifier, metadata
 from cckeras.export.answers import keras_answers, static_answers
+from cckeras.export.banks import with_one_scale
 from cckeras.export.convert import to_tflite
 from cckeras.export.cost import relative_costs
-from cckeras.export.exact import Tables, exact_network
+from cckeras.export.exact import exact_network
 from cckeras.export.forms import (
     AUTO,
     FOLDED,
@@ -24,6 +25,7 @@ from cckeras.export.forms import (
 from cckeras.export.inspection import oldest_runtime, operators_left_out
 from cckeras.export.parity import TOLERANCE, Opened
 from cckeras.export.static import Input, static_network
+from cckeras.export.tables import TABLES
 from cckeras.runs import files
 from cckeras.runs.run import Run
 
@@ -89,10 +91,10 @@ def export_run(
     samples = ()
     if options.quantization == "int8":
         samples = _samples(forms, places, data)
-    half = options.quantization != "none"
-    model = to_tflite(
-        _signatures(source, forms, places, half), options.quantization, samples
-    )
+    signatures = _signatures(source, forms, places, options.quantization)
+    model = to_tflite(signatures, options.quantization, samples)
+    if options.quantization == "int8_weights":
+        model = with_one_scale(model)
     attached = {}
     if options.target == "mediapipe":
         model = image_classifier.with_metadata(model, tasks[0])
@@ -160,19 +162,19 @@ def _places(forms):
     }
 
 
-def _signatures(source, forms, places, half):
-    signatures = {
-        places[name][0]: static_network(source, form.layers)
-        for name, form in forms.items()
-        if form.layers is not None
-    }
-    exact = {
-        name: form.network
-        for name, form in forms.items()
-        if form.layers is None
-    }
+def _signatures(source, forms, places, quantization):
+    signatures, exact = {}, {}
+    for name, form in forms.items():
+        if form.layers is None:
+            exact[name] = form.network
+            continue
+        layers = form.layers
+        if quantization == "int8_weights":
+            layers = layers.quantized()
+        signatures[places[name][0]] = static_network(source, layers)
     if exact:
-        signatures["classify"] = exact_network(source, Tables(exact), half)
+        tables = TABLES[quantization](exact)
+        signatures["classify"] = exact_network(source, tables)
     return signatures
 
 

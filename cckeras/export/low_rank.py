@@ -8,11 +8,13 @@ instead of every expert. With all directions it is exact.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
+from cckeras.export.banks import whole_numbers
 from cckeras.export.mixed import mixed_convolution
 from cckeras.export.network import Convolution
 
@@ -34,6 +36,16 @@ class LowRank:
     router_bias: np.ndarray
     directions: np.ndarray
     offset: np.ndarray
+
+    def quantized(self) -> LowRank:
+        """Return this with a bank of whole numbers within 127."""
+        bank, scales = whole_numbers(self.bank)
+        return dataclasses.replace(
+            self,
+            bank=bank,
+            directions=self.directions * scales,
+            offset=self.offset * scales,
+        )
 
     @property
     def rank(self) -> int:

@@ -60,6 +60,14 @@ class StaticLayers:
         self.kernels = kernels
         self.norms = norms or network.norms
 
+    def quantized(self) -> StaticLayers:
+        """Return these with the banks of such layers as whole numbers."""
+        kernels = {
+            name: kernel.quantized() if name in self.ranks else kernel
+            for name, kernel in self.kernels.items()
+        }
+        return StaticLayers(self.network, kernels, self.norms)
+
     @property
     def ranks(self) -> dict[str, int]:
         """The number of directions of the layers where an image decides."""

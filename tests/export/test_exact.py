@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cckeras.export.exact import ExactLayers, Tables
+from cckeras.export.exact import ExactLayers
 from cckeras.export.network import ALWAYS, Convolution, Network, Norm
+from cckeras.export.tables import TABLES, Tables
 from tests.layers import oracle
 
 
@@ -27,7 +28,7 @@ def network(rng, conv, classes=2):
 
 
 def layers_of(tables, number):
-    return ExactLayers(tables, tf.constant(tables.table[number : number + 1]))
+    return ExactLayers(tables, tables.read(tf.constant([number])))
 
 
 @pytest.mark.parametrize("size", [(6, 6), (5, 7)])
@@ -84,3 +85,18 @@ def test_classes_that_a_task_lacks_have_no_probability(rng):
     few = layers_of(tables, 0).probabilities(features).numpy()[0]
     assert few[2:].tolist() == [0.0, 0.0]
     assert few[:2].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "rtol"),
+    [("none", 1e-6), ("float16", 2e-3), ("int8_weights", 2e-2)],
+)
+def test_quantized_tables_convolve_about_as_the_others(rng, quantization, rtol):
+    conv = convolution(rng, "ab", (3, 3, 4, 5), routed=True)
+    networks = {"a": network(rng, conv)}
+    image = tf.constant(normal(rng, 1, 6, 6, 4))
+    exact, other = (
+        layers_of(tables(networks), 0).conv(image, 5, 3, name="conv").numpy()
+        for tables in (Tables, TABLES[quantization])
+    )
+    assert np.abs(other - exact).max() <= rtol * np.abs(exact).max()

@@ -1,0 +1,144 @@
+"""The networks of all tasks with image routing as one bank and one table."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from cckeras.export.banks import whole_numbers
+from cckeras.export.network import NEVER, Network
+
+
+class Tables:
+    """The networks of some tasks as a bank and a table.
+
+    Args:
+        networks: `{task: Network}`.
+
+    Attributes:
+        experts: the tasks whose experts are in the bank, in order.
+        banks: `{layer: [experts, kh, kw, Cin, Cout]}`.
+        table: `[tasks, numbers]`, one row a task: its fields, in order.
+        fields: `{"layer/role": shape}`, what a task has.
+        classes: the largest number of classes; the classes that a task lacks
+            have the probability zero.
+    """
+
+    def __init__(self, networks: dict[str, Network]):
+        self.experts = tuple(
+            dict.fromkeys(
+                expert
+                for network in networks.values()
+                for conv in network.convolutions.values()
+                for expert in conv.experts
+            )
+        )
+        self.classes = max(len(n.head_bias) for n in networks.values())
+        kernels = {}
+        for network in networks.values():
+            for name, conv in network.convolutions.items():
+                kernels.setdefault(name, {}).update(conv.experts)
+        self.banks = {
+            name: np.stack([own[expert] for expert in self.experts])
+            for name, own in kernels.items()
+        }
+        self._store([self._row(network) for network in networks.values()])
+
+    def read(self, task) -> dict[str, tf.Tensor]:
+        """Return the fields of a task, `[1]` its row: `[1, n]` each."""
+        return _parts(tf.gather(tf.constant(self.table), task), self.fields)
+
+    def _store(self, rows):
+        self.fields = {name: part.shape for name, part in rows[0].items()}
+        self.table = _joined(rows)
+
+    def _row(self, network):
+        row = {}
+        for name, conv in network.convolutions.items():
+            columns = [self.experts.index(expert) for expert in conv.experts]
+            channels = self.banks[name].shape[3]
+            kernel = np.zeros((channels, len(self.experts)), np.float32)
+            bias = np.full(len(self.experts), NEVER, np.float32)
+            bias[columns] = conv.router_bias
+            if not conv.constant:
+                kernel[:, columns] = conv.router_kernel
+            row[f"{name}/router_kernel"] = kernel
+            row[f"{name}/router_bias"] = bias
+        for name, norm in network.norms.items():
+            row[f"{name}/scale"] = norm.scale
+            row[f"{name}/offset"] = norm.offset
+        features, classes = network.head_kernel.shape
+        kernel = np.zeros((features, self.classes), np.float32)
+        kernel[:, :classes] = network.head_kernel
+        bias = np.full(self.classes, NEVER, np.float32)
+        bias[:classes] = network.head_bias
+        return {**row, "head/kernel": kernel, "head/bias": bias}
+
+
+class HalfTables(Tables):
+    """A table in float16, disguised as int16, which no quantization touches.
+
+    In eight bits, with one scale for routers, heads and the constants that
+    switch experts off, nothing of it would be left.
+    """
+
+    def read(self, task):
+        bits = self.table.astype(np.float16).view(np.int16)
+        row = tf.bitcast(tf.gather(tf.constant(bits), task), tf.float16)
+        return _parts(tf.cast(row, tf.float32), self._wide)
+
+    def _store(self, rows):
+        super()._store(rows)
+        self._wide = self.fields
+
+
+class ByteTables(HalfTables):
+    """Banks of whole numbers (`banks.with_one_scale`), and routers as bytes,
+    with a scale a layer and task."""
+
+    def read(self, task):
+        row = tf.cast(tf.gather(tf.constant(self._bytes), task), tf.float32)
+        return {**super().read(task), **_parts(row, self._narrow)}
+
+    def _store(self, rows):
+        for name, bank in self.banks.items():
+            self.banks[name], scales = whole_numbers(bank)
+            for row in rows:
+                router = row[f"{name}/router_kernel"]
+                whole, scale = whole_numbers(router[None])
+                row[f"{name}/router_kernel"] = whole[0]
+                row[f"{name}/router_scale"] = scale
+                row[f"{name}/expert_scale"] = scales
+        narrow = [
+            {n: row.pop(n) for n in list(row) if n.endswith("/router_kernel")}
+            for row in rows
+        ]
+        super()._store(rows)
+        self._narrow = {name: part.shape for name, part in narrow[0].items()}
+        self._bytes = _joined(narrow).astype(np.int8)
+        self.fields = {**self.fields, **self._narrow}
+
+
+TABLES = {
+    "none": Tables,
+    "float16": HalfTables,
+    "int8_weights": ByteTables,
+}
+
+
+def _joined(rows):
+    return np.stack(
+        [
+            np.concatenate([part.ravel() for part in row.values()])
+            for row in rows
+        ]
+    )
+
+
+def _parts(row, fields):
+    start, parts = 0, {}
+    for name, shape in fields.items():
+        size = int(np.prod(shape))
+        parts[name] = tf.slice(row, (0, start), (1, size))
+        start += size
+    return parts
