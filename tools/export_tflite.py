@@ -25,15 +25,16 @@ A task with image routing is exported as it is ('exact': the signature
 by the mean over its training images ('folded': a plain network, with a
 signature of its own), or by that and the --rank principal directions in which
 it varies ('low_rank'). 'auto' takes for each task the cheapest that loses at
-most --max_accuracy_drop points of validation accuracy on average. The file describes itself:
-names, classes and signatures are in its metadata.json, which unzip reads.
+most --max_accuracy_drop points of validation accuracy on average. The file
+describes itself: names, classes and signatures are in its metadata.json, which
+unzip reads.
 
 --quantize makes it smaller: 'float16' halves it, 'int8_weights' and 'int8'
 quarter it ('int8' is the fastest, and needs training images). What that costs
 in accuracy is printed beside Keras' accuracy.
 
---split writes a file for each task, named after it: for each.tflite
-each.fish.tflite and so on.
+--split writes a file for each task, named after it: each.fish.tflite for
+--output=each.tflite.
 
 --target=mediapipe writes one task so that MediaPipe's ImageClassifier and ML Kit
 open it: one input, one output, labels and normalisation in TFLite metadata.

@@ -8,9 +8,10 @@ the bank then holds whole numbers, and a single scale of one serves all.
 
 from __future__ import annotations
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from cckeras.export.flatbuffer import pack, unpack
 
 PEAK = 127
 # The smallest number of float16 with all its digits: a bank of smaller experts
@@ -44,7 +45,7 @@ def with_one_scale(model: bytes) -> bytes:
     Args:
         model: a `.tflite` file with weights in eight bits.
     """
-    parsed = schema.ModelT.InitFromPackedBuf(model, 0)
+    parsed = unpack(model)
     done = set()
     for graph in parsed.subgraphs:
         for operator in graph.operators:
@@ -58,9 +59,7 @@ def with_one_scale(model: bytes) -> bytes:
                 tensor.quantization.scale = [1.0]
                 tensor.quantization.zeroPoint = [0]
                 done.add(tensor.buffer)
-    builder = flatbuffers.Builder(len(model))
-    builder.Finish(parsed.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(parsed)
 
 
 def _whole_numbers_in(parsed, tensor, done):

@@ -20,7 +20,7 @@ class ExactLayers:
 
     Args:
         tables: of the tasks.
-        fields: what the tables say of the task.
+        fields: what `Tables.read` says of the task.
     """
 
     def __init__(self, tables: Tables, fields: dict[str, tf.Tensor]):
@@ -32,19 +32,19 @@ class ExactLayers:
         experts, _, _, channels, _ = self.tables.banks[name].shape
         pooled = tf.reshape(tf.reduce_mean(x, (1, 2)), (1, 1, channels))
         logits = tf.reshape(
-            tf.matmul(pooled, self._field(f"{name}/router_kernel", 1)),
+            tf.matmul(pooled, self._fields[f"{name}/router_kernel"]),
             (1, experts),
         )
         if f"{name}/router_scale" in self._fields:
-            logits = logits * self._field(f"{name}/router_scale")
-        routing = tf.sigmoid(logits + self._field(f"{name}/router_bias"))
+            logits = logits * self._fields[f"{name}/router_scale"]
+        routing = tf.sigmoid(logits + self._fields[f"{name}/router_bias"])
         if f"{name}/expert_scale" in self._fields:
-            routing = routing * self._field(f"{name}/expert_scale")
+            routing = routing * self._fields[f"{name}/expert_scale"]
         return mixed_convolution(x, routing, self.tables.banks[name], strides)
 
     def norm(self, x, *, name):
         scale, offset = (
-            tf.reshape(self._field(f"{name}/{part}"), (1, 1, 1, -1))
+            tf.reshape(self._fields[f"{name}/{part}"], (1, 1, 1, -1))
             for part in ("scale", "offset")
         )
         return x * scale + offset
@@ -52,17 +52,10 @@ class ExactLayers:
     def probabilities(self, features):
         """Return `[1, classes]` from features `[1, F]`."""
         logits = tf.matmul(
-            tf.reshape(features, (1, 1, -1)), self._field("head/kernel", 1)
+            tf.reshape(features, (1, 1, -1)), self._fields["head/kernel"]
         )
         logits = tf.reshape(logits, (1, self.tables.classes))
-        return tf.nn.softmax(logits + self._field("head/bias"))
-
-    def _field(self, name, axes=0):
-        """Return a field, `[1, n]`, or `[1, *shape]` with axes."""
-        field = self._fields[name]
-        if not axes:
-            return field
-        return tf.reshape(field, (1, *self.tables.fields[name]))
+        return tf.nn.softmax(logits + self._fields["head/bias"])
 
 
 def exact_network(source: Input, tables: Tables):

@@ -81,9 +81,10 @@ def export_run(
     method = run.load(tuple(dict.fromkeys(needed)))
     source = Input.of(run.config)
     data = {name: benchmark.load(name) for name in tasks}
-    forms = choose_forms(source, method, data, _choice(options), progress)
+    choice = _choice(options)
+    forms = choose_forms(source, method, data, choice, progress)
     costs = {}
-    if options.routing == AUTO:
+    if choice.routing == AUTO:
         progress("timing the forms")
         costs = relative_costs(source, forms)
     progress("converting")
@@ -100,9 +101,9 @@ def export_run(
         model = image_classifier.with_metadata(model, tasks[0])
         labels = "\n".join(run.record(tasks[0])["classes"])
         attached[image_classifier.LABELS] = labels.encode()
-    description = _description(run, source, forms, places, options, model)
-    for entry in description["tasks"]:
-        entry["cost"] = costs.get(entry["name"], {})
+    description = _description(
+        run, source, forms, costs, places, options, model
+    )
     temporary = output.with_name(f"{files.TEMPORARY}{output.name}")
     try:
         files.write(temporary, metadata.append(model, description, attached))
@@ -196,7 +197,7 @@ def _samples(forms, places, data):
     return found
 
 
-def _description(run, source, forms, places, options, model):
+def _description(run, source, forms, costs, places, options, model):
     tasks = []
     for name, form in forms.items():
         record = run.record(name)
@@ -207,6 +208,7 @@ def _description(run, source, forms, places, options, model):
                 "classes": record["classes"],
                 "form": form.name,
                 "ranks": form.ranks,
+                "cost": costs.get(name, {}),
                 "signature": signature,
                 "index": index,
                 "digest": record["digest"],

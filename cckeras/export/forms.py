@@ -12,9 +12,10 @@ from cckeras.export.folding import Folded, Folding, constant_layers
 from cckeras.export.network import Network, read_network
 from cckeras.export.static import Input, StaticLayers
 from cckeras.methods.base import Method
+from cckeras.names import EXPORT_ROUTINGS
 
-EXACT, FOLDED, CONSTANT = "exact", "folded", "constant"
-LOW_RANK, AUTO = "low_rank", "auto"
+AUTO, EXACT, FOLDED, LOW_RANK = EXPORT_ROUTINGS
+CONSTANT = "constant"
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ def _form(source, method, name, data, choice, allowed):
     answers = keras_answers(method.task_model(name))
     exact = accuracy(answers, data.validation)
     measured = {EXACT: exact}
+    if choice.routing == AUTO and exact is None:
+        return Form(EXACT, network, None, measured)
     if choice.routing == LOW_RANK:
         candidates = [folding.fold(dict.fromkeys(folding.experts, choice.rank))]
     elif choice.routing == FOLDED or choice.constant:
@@ -125,8 +128,9 @@ def _form(source, method, name, data, choice, allowed):
     for folded in candidates:
         form = LOW_RANK if folded.layers.ranks else FOLDED
         measured[form] = folded.validation_accuracy
-        if choice.routing != AUTO or (
-            exact is not None and folded.validation_accuracy >= exact - allowed
+        if (
+            choice.routing != AUTO
+            or folded.validation_accuracy >= exact - allowed
         ):
             return Form(form, network, folded.layers, measured)
     return Form(EXACT, network, None, measured)
@@ -142,7 +146,7 @@ def _ladder(folding: Folding) -> Iterator[Folded]:
         for name, experts in folding.experts.items()
         if experts > 2
     }
-    order = sorted(alone, key=lambda n: -(alone[n].validation_accuracy or 0))
+    order = sorted(alone, key=lambda name: -alone[name].validation_accuracy)
     if not order:
         return
     yield alone[order[0]]

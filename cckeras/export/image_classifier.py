@@ -11,6 +11,8 @@ from __future__ import annotations
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
+from cckeras.export.flatbuffer import pack, unpack
+
 LABELS = "labels.txt"
 _NAME = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
@@ -29,16 +31,14 @@ def with_metadata(model: bytes, title: str) -> bytes:
         model: a `.tflite` file with one signature.
         title: the classifier's name.
     """
-    parsed = schema.ModelT.InitFromPackedBuf(model, 0)
+    parsed = unpack(model)
     buffer = schema.BufferT()
     buffer.data = list(_model_metadata(title))
     parsed.buffers.append(buffer)
     entry = schema.MetadataT()
     entry.name, entry.buffer = _NAME, len(parsed.buffers) - 1
     parsed.metadata = [*(parsed.metadata or ()), entry]
-    builder = flatbuffers.Builder(len(model))
-    builder.Finish(parsed.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(parsed)
 
 
 def _model_metadata(title):

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+
+from cckeras.export.flatbuffer import unpack
 
 DELEGATE = "DELEGATE"
 MINIMUM_RUNTIME = b"min_runtime_version"
@@ -17,7 +18,7 @@ def oldest_runtime(model: bytes) -> str:
 
     The converter derives it from the operators' versions.
     """
-    parsed = schema.ModelT.InitFromPackedBuf(model, 0)
+    parsed = unpack(model)
     for entry in parsed.metadata or ():
         if entry.name == MINIMUM_RUNTIME:
             return (

@@ -19,7 +19,7 @@ class Tables:
         experts: the tasks whose experts are in the bank, in order.
         banks: `{layer: [experts, kh, kw, Cin, Cout]}`.
         table: `[tasks, numbers]`, one row a task: its fields, in order.
-        fields: `{"layer/role": shape}`, what a task has.
+        fields: `{"layer/role": shape}`, what a row holds, in order.
         classes: the largest number of classes; the classes that a task lacks
             have the probability zero.
     """
@@ -45,7 +45,7 @@ class Tables:
         self._store([self._row(network) for network in networks.values()])
 
     def read(self, task) -> dict[str, tf.Tensor]:
-        """Return the fields of a task, `[1]` its row: `[1, n]` each."""
+        """Return the fields of a task, `[1]` its row: `[1, *shape]` each."""
         return _parts(tf.gather(tf.constant(self.table), task), self.fields)
 
     def _store(self, rows):
@@ -85,11 +85,7 @@ class HalfTables(Tables):
     def read(self, task):
         bits = self.table.astype(np.float16).view(np.int16)
         row = tf.bitcast(tf.gather(tf.constant(bits), task), tf.float16)
-        return _parts(tf.cast(row, tf.float32), self._wide)
-
-    def _store(self, rows):
-        super()._store(rows)
-        self._wide = self.fields
+        return _parts(tf.cast(row, tf.float32), self.fields)
 
 
 class ByteTables(HalfTables):
@@ -98,7 +94,7 @@ class ByteTables(HalfTables):
 
     def read(self, task):
         row = tf.cast(tf.gather(tf.constant(self._bytes), task), tf.float32)
-        return {**super().read(task), **_parts(row, self._narrow)}
+        return {**super().read(task), **_parts(row, self._routers)}
 
     def _store(self, rows):
         for name, bank in self.banks.items():
@@ -109,14 +105,13 @@ class ByteTables(HalfTables):
                 row[f"{name}/router_kernel"] = whole[0]
                 row[f"{name}/router_scale"] = scale
                 row[f"{name}/expert_scale"] = scales
-        narrow = [
+        routers = [
             {n: row.pop(n) for n in list(row) if n.endswith("/router_kernel")}
             for row in rows
         ]
         super()._store(rows)
-        self._narrow = {name: part.shape for name, part in narrow[0].items()}
-        self._bytes = _joined(narrow).astype(np.int8)
-        self.fields = {**self.fields, **self._narrow}
+        self._routers = {name: part.shape for name, part in routers[0].items()}
+        self._bytes = _joined(routers).astype(np.int8)
 
 
 TABLES = {
@@ -139,6 +134,7 @@ def _parts(row, fields):
     start, parts = 0, {}
     for name, shape in fields.items():
         size = int(np.prod(shape))
-        parts[name] = tf.slice(row, (0, start), (1, size))
+        part = tf.slice(row, (0, start), (1, size))
+        parts[name] = tf.reshape(part, (1, *shape))
         start += size
     return parts

@@ -63,7 +63,7 @@ def test_an_expert_that_a_task_does_not_use_weighs_nothing_at_all(rng):
     second.experts["a"] = first.experts["a"]
     tables = Tables({"a": network(rng, first), "b": network(rng, second)})
     assert tables.experts == ("a", "b")
-    bias = layers_of(tables, 0)._field("conv/router_bias")
+    bias = layers_of(tables, 0)._fields["conv/router_bias"]
     assert tf.sigmoid(bias).numpy()[0, 1] == 0.0
 
 
@@ -73,7 +73,7 @@ def test_a_constant_weight_of_one_is_exactly_one(rng):
     )
     np.testing.assert_array_equal(conv.mixed(), conv.experts["a"])
     layers = layers_of(Tables({"a": network(rng, conv)}), 0)
-    assert tf.sigmoid(layers._field("conv/router_bias")).numpy() == 1.0
+    assert tf.sigmoid(layers._fields["conv/router_bias"]).numpy() == 1.0
 
 
 def test_classes_that_a_task_lacks_have_no_probability(rng):
