@@ -35,6 +35,7 @@ def published_recipe(method: str) -> ml_collections.ConfigDict:
         config.own_expert = "routed"
         config.implementation = "auto"
         config.settle_epochs = 0
+        config.settle_learning_rate = 5e-3
     if method == "finetune":
         config.sources = "all"
     return config

@@ -81,13 +81,15 @@ class CondConv(Method):
         phase = self._phase(
             "settle",
             self.task_model(task.name),
-            config["learning_rate"] * config["decay_factor"],
+            config["settle_learning_rate"],
             start=lambda data: self._settle(task, data),
             optional=True,
         )
         epochs = config["settle_epochs"]
         return replace(
-            phase, epochs=epochs, decay_epochs=(max(1, 2 * epochs // 3),)
+            phase,
+            epochs=epochs,
+            decay_epochs=(max(1, epochs // 2), max(1, 4 * epochs // 5)),
         )
 
     def _settle(self, task, data):
