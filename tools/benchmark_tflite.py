@@ -24,8 +24,8 @@ from cckeras.flags import Flags
 HELP = """
 Time exported .tflite files with LiteRT on this processor.
 
-A row for every form in a file (its last task of that form), all interleaved
-in one process, batch 1. With --compare two plain networks of the same backbone
+A row for every form in a file (its last task of that form) and for 'identify',
+all interleaved in one process, batch 1. With --compare two plain networks of the same backbone
 are timed beside them: one task's (the floor, ratio 1) and one with 16.34 times
 its parameters (what CPG ends at). Memory is what a process of its own gains
 from opening a file and calling every task of it. The plain networks are in the
@@ -117,7 +117,12 @@ def plain_files(folder: Path, like: dict) -> dict[Path, dict]:
             "signature": "classify",
             "index": None,
         }
-        description = {**like, "tasks": [task], "model_bytes": len(model)}
+        description = {
+            **like,
+            "tasks": [task],
+            "identify": None,
+            "model_bytes": len(model),
+        }
         path = folder / f"{name}.tflite"
         path.write_bytes(metadata.append(model, description))
         found[path] = description
@@ -140,10 +145,18 @@ def measure(described, threads: int, rounds: int, progress) -> list[dict]:
         start = time.perf_counter()
         opened = ExportedTasks(path, threads)
         ready = time.perf_counter()
-        forms = {task["form"]: task["name"] for task in description["tasks"]}
-        for form, task in forms.items():
+        calls = {
+            task["form"]: (task["signature"], task["name"])
+            for task in description["tasks"]
+        }
+        if found := description.get("identify"):
+            calls["identify"] = found["signature"], ""
+        for form, (signature, task) in calls.items():
             begin = time.perf_counter()
-            opened.probabilities(task, image)
+            if task:
+                opened.probabilities(task, image)
+            else:
+                opened.identify(image)
             first = time.perf_counter() - begin
             row = {
                 "file": path.name,
@@ -157,14 +170,14 @@ def measure(described, threads: int, rounds: int, progress) -> list[dict]:
                     operators_left_out(opened.interpreter)
                 ),
             }
-            entries.append((opened, task, row))
+            entries.append((opened, signature, row))
     seconds = [[] for _ in entries]
     for number in range(rounds):
         progress(f"round {number + 1} of {rounds}")
-        for (opened, task, _), times in zip(entries, seconds, strict=True):
+        for (opened, signature, _), times in zip(entries, seconds, strict=True):
             for run in range(INNER):
                 start = time.perf_counter()
-                opened.compute_again(task)
+                opened.compute_again(signature)
                 if run:
                     times.append(1000 * (time.perf_counter() - start))
     for (_, _, row), times in zip(entries, seconds, strict=True):
@@ -208,6 +221,8 @@ def memory_gained(path: Path) -> float:
     image = np.zeros(opened.metadata["input"]["shape"][1:], np.float32)
     for task in opened.tasks:
         opened.probabilities(task, image)
+    if opened.metadata.get("identify"):
+        opened.identify(image)
     return resident_memory_mb() - before
 
 

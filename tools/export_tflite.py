@@ -33,6 +33,10 @@ unzip reads.
 quarter it ('int8' is the fastest, and needs training images). What that costs
 in accuracy is printed beside Keras' accuracy.
 
+--identify adds the signature 'identify', for images whose task is not known: a
+gate, fitted to training images, names the two likeliest tasks, and their
+networks (folded, stored once more) give task, class and probability.
+
 --split writes a file for each task, named after it: each.fish.tflite for
 --output=each.tflite.
 
@@ -42,6 +46,7 @@ open it: one input, one output, labels and normalisation in TFLite metadata.
 Example:
   python tools/export_tflite.py runs/digits5 --output=digits5.tflite
   python tools/export_tflite.py RUN --output=two.tflite --tasks=fish,flowers
+  python tools/export_tflite.py RUN --output=all.tflite --identify
   python tools/export_tflite.py RUN --output=each.tflite --split
   python tools/export_tflite.py RUN --output=fish.tflite --tasks=fish \
       --target=mediapipe
@@ -64,6 +69,7 @@ def main(arguments: list[str]) -> None:
         "max_accuracy_drop", 0.2, "points it may cost, on average", 0, 100
     )
     options.add_number("rank", 1, "directions a layer of --routing=low_rank", 1)
+    options.add_switch("identify", "find the task of an image, too")
     options.add_switch("split", "write a file for each task")
     options.add_threads()
     (folder,) = options.parse(arguments)
@@ -81,6 +87,8 @@ def main(arguments: list[str]) -> None:
             "Expected one task for --target=mediapipe. Received: "
             f"{len(tasks)} tasks. Name one with --tasks=NAME, or give --split."
         )
+    if options.identify:
+        check_identify(options, tasks)
     for package in ("tensorflow", "ai_edge_litert"):
         if importlib.util.find_spec(package) is None:
             raise InputError(
@@ -101,6 +109,7 @@ def main(arguments: list[str]) -> None:
         options.quantize,
         options.target,
         options.rank,
+        options.identify,
     )
     outputs = {output: tasks}
     if options.split:
@@ -151,6 +160,26 @@ def chosen_tasks(text: str, records) -> list[str]:
     return [r["name"] for r in records.records if r["name"] in names]
 
 
+def check_identify(options, tasks: list[str]) -> None:
+    """Check that a file can have a signature that finds the task.
+
+    Raises:
+        InputError: if it cannot.
+    """
+    problems = {
+        "two tasks or more": len(tasks) < 2,
+        "one file for all tasks": options.split,
+        "--target=litert": options.target != "litert",
+        "another quantization than int8": options.quantize == "int8",
+    }
+    for expected, missing in problems.items():
+        if missing:
+            raise InputError(
+                f"Expected {expected} for --identify. Received: otherwise. "
+                "Change that, or leave --identify out."
+            )
+
+
 def print_result(result: dict, output: Path) -> None:
     """Print a row for each task."""
     from rich.table import Table
@@ -188,6 +217,13 @@ def print_result(result: dict, output: Path) -> None:
             f"{parity['difference']:.1g}" if parity["images"] else "-",
         )
     print_table(table)
+    if found := result["identify"]:
+        print(
+            f"identify: class {_percent(found['accuracy'])}, task "
+            f"{_percent(found['task_accuracy'])} of {found['images']} test "
+            f"images; {found['rule']} over every task's Keras network: class "
+            f"{_percent(found['rule_accuracy'])}"
+        )
     outside = result["operators_outside_xnnpack"]
     left_out = ", ".join(f"{count} {op}" for op, count in outside.items())
     print(

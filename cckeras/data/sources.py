@@ -50,6 +50,10 @@ class Split:
         `count` of them, all if there are not so many or it is None."""
         return self.images.read(self._spread(count)).astype(np.float32)
 
+    def labels_spread(self, count: int | None = None) -> np.ndarray:
+        """Return the labels `[n]` of those images."""
+        return self.labels[self._spread(count)]
+
     def _spread(self, count):
         few = len(self) if count is None else min(count, len(self))
         return np.unique(np.linspace(0, len(self) - 1, few).astype(int))

@@ -22,6 +22,9 @@ from cckeras.export.forms import (
     Choice,
     choose_forms,
 )
+from cckeras.export.identify import CANDIDATES, Finder
+from cckeras.export.identify import SIGNATURE as IDENTIFY
+from cckeras.export.identify_parity import compare_identify
 from cckeras.export.inspection import oldest_runtime, operators_left_out
 from cckeras.export.parity import TOLERANCE, Opened
 from cckeras.export.static import Input, static_network
@@ -44,6 +47,7 @@ class Options:
         target: `litert`, or `mediapipe` for one task with the metadata that
             MediaPipe's ImageClassifier reads.
         rank: directions a layer of `low_rank`.
+        identify: whether there is a signature that finds the task, too.
     """
 
     routing: str = "auto"
@@ -51,6 +55,7 @@ class Options:
     quantization: str = "none"
     target: str = "litert"
     rank: int = 1
+    identify: bool = False
 
 
 def export_run(
@@ -93,6 +98,11 @@ def export_run(
     if options.quantization == "int8":
         samples = _samples(forms, places, data)
     signatures = _signatures(source, forms, places, options.quantization)
+    finder = None
+    if options.identify:
+        progress("fitting the gate")
+        finder = Finder.fit(source, method, forms, data)
+        signatures[IDENTIFY] = finder.network(options.quantization)
     model = to_tflite(signatures, options.quantization, samples)
     if options.quantization == "int8_weights":
         model = with_one_scale(model)
@@ -107,7 +117,7 @@ def export_run(
     temporary = output.with_name(f"{files.TEMPORARY}{output.name}")
     try:
         files.write(temporary, metadata.append(model, description, attached))
-        _compare(temporary, description, method, source, forms, data, progress)
+        _compare(temporary, description, method, forms, finder, data, progress)
         files.write(temporary, metadata.append(model, description, attached))
         files.rename(temporary, output)
     finally:
@@ -116,29 +126,38 @@ def export_run(
     return description
 
 
-def _compare(path, description, method, source, forms, data, progress):
+def _compare(path, description, method, forms, finder, data, progress):
     """Complete the description by how the file compares with Keras."""
     opened = Opened(path)
+    exactly = description["quantization"] == "none"
     for entry in description["tasks"]:
         name = entry["name"]
         progress(f"{name}: comparing with Keras")
         model = method.task_model(name)
         reference = keras_answers(model)
         if forms[name].name in (FOLDED, LOW_RANK):
+            source = Input.of(method.config)
             reference = static_answers(source, forms[name].layers)
         parity = opened.compare(name, reference, model, data[name].test)
         entry["parity"] = asdict(parity)
-        exactly = description["quantization"] == "none"
-        # Of quantized files, NaN alone is refused.
-        if not parity.difference <= (TOLERANCE if exactly else 1.0):
-            raise CheckError(
-                f"Expected the exported task {name!r} to answer as Keras does, "
-                f"within {TOLERANCE:g} (quantized: with numbers). "
-                "Received: a difference of "
-                f"{parity.difference:.2g}. No file was written."
-            )
+        _check(f"task {name!r} to answer", parity.difference, exactly)
+    if finder is not None:
+        progress("comparing what finds the task")
+        found = compare_identify(opened.first, finder, method, data)
+        description["identify"] |= asdict(found)
+        _check("file to find tasks", found.difference, exactly)
     left_out = operators_left_out(opened.first.interpreter)
     description["operators_outside_xnnpack"] = left_out
+
+
+def _check(what, difference, exactly):
+    # Of quantized files, NaN alone is refused.
+    if not difference <= (TOLERANCE if exactly else 1.0):
+        raise CheckError(
+            f"Expected the exported {what} as Keras does, within "
+            f"{TOLERANCE:g} (quantized: with numbers). Received: a difference "
+            f"of {difference:.2g}. No file was written."
+        )
 
 
 def _choice(options):
@@ -234,5 +253,8 @@ def _description(run, source, forms, costs, places, options, model):
         "model_bytes": len(model),
         "model_sha256": hashlib.sha256(model).hexdigest(),
         "operators_outside_xnnpack": {},
+        "identify": {"signature": IDENTIFY, "candidates": CANDIDATES}
+        if options.identify
+        else None,
         "tasks": tasks,
     }

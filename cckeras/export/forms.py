@@ -106,14 +106,7 @@ def _form(source, method, name, data, choice, allowed):
         return Form(CONSTANT, network, constant_layers(network), {})
     if choice.routing == EXACT:
         return Form(EXACT, network, None, {})
-    if not len(data.train):
-        raise InputError(
-            f"Expected training images of task {name!r}, to fold its routing. "
-            "Received: none. Give --data_dir, or --routing=exact."
-        )
-    folding = Folding(
-        source, network, method.routing(name), data.train, data.validation
-    )
+    folding = _folding(source, method, name, network, data)
     answers = keras_answers(method.task_model(name))
     exact = accuracy(answers, data.validation)
     measured = {EXACT: exact}
@@ -134,6 +127,34 @@ def _form(source, method, name, data, choice, allowed):
         ):
             return Form(form, network, folded.layers, measured)
     return Form(EXACT, network, None, measured)
+
+
+def plain_layers(
+    source: Input, method: Method, name: str, form: Form, data: TaskData
+) -> StaticLayers:
+    """Return a task's network with constant kernels, whatever its form.
+
+    Raises:
+        InputError: if there are no training images to fold it.
+    """
+    if form.network.constant:
+        return constant_layers(form.network)
+    if form.name == FOLDED:
+        return form.layers
+    folding = _folding(source, method, name, form.network, data)
+    return folding.fold({}).layers
+
+
+def _folding(source, method, name, network, data):
+    if not len(data.train):
+        raise InputError(
+            f"Expected training images of task {name!r}, to fold its routing. "
+            "Received: none. Give --data_dir, or --routing=exact without "
+            "--identify."
+        )
+    return Folding(
+        source, network, method.routing(name), data.train, data.validation
+    )
 
 
 def _ladder(folding: Folding) -> Iterator[Folded]:

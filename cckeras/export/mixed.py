@@ -1,10 +1,12 @@
-"""A convolution of one image with a kernel that LiteRT mixes from a bank.
+"""Convolutions whose kernel is known at run time only, as LiteRT runs them best.
 
 XNNPACK takes a convolution only with a constant kernel, but BATCH_MATMUL with
-any matrix: so it is the product of patches and mixed kernels (docs/export.md).
+any matrix: so it is the product of patches and kernels (docs/export.md).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -15,32 +17,52 @@ FEW_CHANNELS = 8
 
 
 def mixed_convolution(x, weights, bank: np.ndarray, strides: int):
-    """Convolve with the weighted sum of a bank's kernels, "same" padding.
+    """Convolve one image with the weighted sum of a bank's kernels.
 
     Args:
-        x: one image `[1, H, W, Cin]`.
+        x: `[1, H, W, Cin]`.
         weights: `[1, n]`.
         bank: `[n, kh, kw, Cin, Cout]`.
-        strides: of both axes.
+        strides: of both axes; "same" padding.
 
     Returns:
         `[1, H', W', Cout]`.
     """
-    _, height, width, channels, _ = bank.shape
+
+    def kernel(rows):
+        flat = bank[:, rows].reshape(len(bank), -1)
+        mixed = tf.matmul(weights, tf.constant(flat))
+        return tf.reshape(mixed, (1, -1, bank.shape[-1]))
+
+    return run_time_convolution(x, bank.shape[1:], kernel, strides)
+
+
+def run_time_convolution(
+    x,
+    shape: tuple[int, int, int, int],
+    kernel: Callable[[slice], tf.Tensor],
+    strides: int,
+):
+    """Convolve images, each with a kernel of its own.
+
+    Args:
+        x: `[B, H, W, Cin]`.
+        shape: of a kernel, `(kh, kw, Cin, Cout)`.
+        kernel: called with some of a kernel's rows, returns those of every
+            image, `[B, rows * kw * Cin, Cout]`.
+        strides: of both axes; "same" padding.
+
+    Returns:
+        `[B, H', W', Cout]`.
+    """
+    height, width, channels, _ = shape
     if height * width > 1 and channels <= FEW_CHANNELS:
-        return _by_patches(x, weights, bank, strides)
-    return _by_rows(x, weights, bank, strides)
+        return _by_patches(x, shape, kernel, strides)
+    return _by_rows(x, shape, kernel, strides)
 
 
-def _mixed(weights, bank):
-    """Return the mixed kernel `[1, K, Cout]` of a bank `[n, ..., Cout]`."""
-    flat = bank.reshape(len(bank), -1)
-    kernel = tf.matmul(weights, tf.constant(flat))
-    return tf.reshape(kernel, (1, -1, bank.shape[-1]))
-
-
-def _by_patches(x, weights, bank, strides):
-    _, height, width, channels, filters = bank.shape
+def _by_patches(x, shape, kernel, strides):
+    height, width, channels, filters = shape
     size = height * width * channels
     patches = tf.nn.conv2d(
         x,
@@ -52,17 +74,17 @@ def _by_patches(x, weights, bank, strides):
         strides,
         "SAME",
     )
-    _, rows, columns, _ = patches.shape
+    batch, rows, columns, _ = patches.shape
     product = tf.matmul(
-        tf.reshape(patches, (1, rows * columns, size)), _mixed(weights, bank)
+        tf.reshape(patches, (batch, rows * columns, size)), kernel(slice(None))
     )
-    return tf.reshape(product, (1, rows, columns, filters))
+    return tf.reshape(product, (batch, rows, columns, filters))
 
 
-def _by_rows(x, weights, bank, strides):
+def _by_rows(x, shape, kernel, strides):
     """Sum over the kernel's rows: patches one row high, times that row."""
-    _, height, width, channels, filters = bank.shape
-    _, rows_in, columns_in, _ = x.shape
+    height, width, channels, filters = shape
+    batch, rows_in, columns_in, _ = x.shape
     rows, columns = -(-rows_in // strides), -(-columns_in // strides)
     top, bottom = _padding(rows_in, height, strides)
     left, right = _padding(columns_in, width, strides)
@@ -72,7 +94,7 @@ def _by_rows(x, weights, bank, strides):
     reach = (columns - 1) * strides + 1
     shifted = [
         _every(
-            tf.slice(x, (0, 0, column, 0), (1, tall, reach, channels)),
+            tf.slice(x, (0, 0, column, 0), (batch, tall, reach, channels)),
             (1, strides),
         )
         for column in range(width)
@@ -85,16 +107,16 @@ def _by_rows(x, weights, bank, strides):
             tf.slice(
                 joined,
                 (0, row, 0, 0),
-                (1, depth, columns, width * channels),
+                (batch, depth, columns, width * channels),
             ),
             (strides, 1),
         )
         product = tf.matmul(
-            tf.reshape(patches, (1, rows * columns, width * channels)),
-            _mixed(weights, bank[:, row]),
+            tf.reshape(patches, (batch, rows * columns, width * channels)),
+            kernel(slice(row, row + 1)),
         )
         total = product if total is None else total + product
-    return tf.reshape(total, (1, rows, columns, filters))
+    return tf.reshape(total, (batch, rows, columns, filters))
 
 
 def _padding(size, kernel, stride):

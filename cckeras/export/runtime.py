@@ -65,8 +65,30 @@ class ExportedTasks:
         outputs = self._runners[entry["signature"]](**inputs)
         return outputs["probabilities"][0, : len(entry["classes"])]
 
-    def compute_again(self, task: str) -> None:
-        """Compute a task's signature on its last inputs, copying nothing: what
+    def identify(self, image) -> tuple[str, str, float]:
+        """Return task, class and probability of one image.
+
+        Args:
+            image: `[H, W, 3]` in 0..255.
+
+        Raises:
+            InputError: if the file was exported without `--identify`.
+        """
+        entry = self.metadata.get("identify")
+        if entry is None:
+            raise InputError(
+                "Expected a file that finds the task. Received: one with a "
+                "signature for each. Export it with --identify."
+            )
+        outputs = self._runners[entry["signature"]](
+            image=np.asarray(image, np.float32)[None]
+        )
+        task = self.metadata["tasks"][int(outputs["task"][0])]
+        label = task["classes"][int(outputs["class"][0])]
+        return task["name"], label, float(outputs["probability"][0])
+
+    def compute_again(self, signature: str) -> None:
+        """Compute a signature on its last inputs, copying nothing: what
         LiteRT's own benchmark times."""
-        runner = self._runners[self.tasks[task]["signature"]]
+        runner = self._runners[signature]
         runner._interpreter_wrapper.Invoke(runner._subgraph_index)

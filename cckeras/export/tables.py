@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from cckeras.export.banks import whole_numbers
-from cckeras.export.network import NEVER, Network
+from cckeras.export.network import NEVER, Network, Norm
+from cckeras.export.stored import float16_rows, float32_rows
 
 
 class Tables:
@@ -46,11 +47,10 @@ class Tables:
 
     def read(self, task) -> dict[str, tf.Tensor]:
         """Return the fields of a task, `[1]` its row: `[1, *shape]` each."""
-        return _parts(tf.gather(tf.constant(self.table), task), self.fields)
+        return parts(float32_rows(self.table, task), self.fields)
 
     def _store(self, rows):
-        self.fields = {name: part.shape for name, part in rows[0].items()}
-        self.table = _joined(rows)
+        self.table, self.fields = joined(rows)
 
     def _row(self, network):
         row = {}
@@ -64,28 +64,14 @@ class Tables:
                 kernel[:, columns] = conv.router_kernel
             row[f"{name}/router_kernel"] = kernel
             row[f"{name}/router_bias"] = bias
-        for name, norm in network.norms.items():
-            row[f"{name}/scale"] = norm.scale
-            row[f"{name}/offset"] = norm.offset
-        features, classes = network.head_kernel.shape
-        kernel = np.zeros((features, self.classes), np.float32)
-        kernel[:, :classes] = network.head_kernel
-        bias = np.full(self.classes, NEVER, np.float32)
-        bias[:classes] = network.head_bias
-        return {**row, "head/kernel": kernel, "head/bias": bias}
+        return row | norms_and_head(network, network.norms, self.classes)
 
 
 class HalfTables(Tables):
-    """A table in float16, disguised as int16, which no quantization touches.
-
-    In eight bits, with one scale for routers, heads and the constants that
-    switch experts off, nothing of it would be left.
-    """
+    """A table in float16."""
 
     def read(self, task):
-        bits = self.table.astype(np.float16).view(np.int16)
-        row = tf.bitcast(tf.gather(tf.constant(bits), task), tf.float16)
-        return _parts(tf.cast(row, tf.float32), self.fields)
+        return parts(float16_rows(self.table, task), self.fields)
 
 
 class ByteTables(HalfTables):
@@ -94,7 +80,7 @@ class ByteTables(HalfTables):
 
     def read(self, task):
         row = tf.cast(tf.gather(tf.constant(self._bytes), task), tf.float32)
-        return {**super().read(task), **_parts(row, self._routers)}
+        return {**super().read(task), **parts(row, self._routers)}
 
     def _store(self, rows):
         for name, bank in self.banks.items():
@@ -110,8 +96,8 @@ class ByteTables(HalfTables):
             for row in rows
         ]
         super()._store(rows)
-        self._routers = {name: part.shape for name, part in routers[0].items()}
-        self._bytes = _joined(routers).astype(np.int8)
+        table, self._routers = joined(routers)
+        self._bytes = table.astype(np.int8)
 
 
 TABLES = {
@@ -121,20 +107,44 @@ TABLES = {
 }
 
 
-def _joined(rows):
-    return np.stack(
-        [
-            np.concatenate([part.ravel() for part in row.values()])
-            for row in rows
-        ]
-    )
+def norms_and_head(
+    network: Network, norms: dict[str, Norm], classes: int
+) -> dict[str, np.ndarray]:
+    """Return the fields of a network's norms and of its head.
+
+    Args:
+        network: the task's arrays.
+        norms: its norms, or others in their place.
+        classes: what the head is padded to; those added have probability zero.
+    """
+    row = {}
+    for name, norm in norms.items():
+        row[f"{name}/scale"] = norm.scale
+        row[f"{name}/offset"] = norm.offset
+    features, own = network.head_kernel.shape
+    kernel = np.zeros((features, classes), np.float32)
+    kernel[:, :own] = network.head_kernel
+    bias = np.full(classes, NEVER, np.float32)
+    bias[:own] = network.head_bias
+    return {**row, "head/kernel": kernel, "head/bias": bias}
 
 
-def _parts(row, fields):
-    start, parts = 0, {}
+def joined(rows: list[dict[str, np.ndarray]]):
+    """Return a table `[tasks, numbers]` of the tasks' fields, and
+    `{field: shape}`."""
+    table = [
+        np.concatenate([part.ravel() for part in row.values()]) for row in rows
+    ]
+    fields = {name: part.shape for name, part in rows[0].items()}
+    return np.stack(table), fields
+
+
+def parts(rows, fields: dict[str, tuple[int, ...]]) -> dict[str, tf.Tensor]:
+    """Return the fields `[k, *shape]` of rows `[k, numbers]` of a table."""
+    start, found = 0, {}
     for name, shape in fields.items():
         size = int(np.prod(shape))
-        part = tf.slice(row, (0, start), (1, size))
-        parts[name] = tf.reshape(part, (1, *shape))
+        part = tf.slice(rows, (0, start), (rows.shape[0], size))
+        found[name] = tf.reshape(part, (rows.shape[0], *shape))
         start += size
-    return parts
+    return found

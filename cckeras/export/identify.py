@@ -1,0 +1,172 @@
+"""The signature without a task: a gate names the likeliest tasks, and their
+networks with constant kernels answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from cckeras.data.sources import TaskData
+from cckeras.export.forms import Form, plain_layers
+from cckeras.export.gate import Gate, fit_gate
+from cckeras.export.mixed import run_time_convolution
+from cckeras.export.static import Input, StaticLayers
+from cckeras.export.stored import float16_rows, float32_rows, int8_rows
+from cckeras.export.tables import joined, norms_and_head, parts
+from cckeras.methods.base import Method
+
+SIGNATURE = "identify"
+CANDIDATES = 2
+# By quantization: how kernels are stored, and how norms and heads are.
+STORED = {
+    "none": (float32_rows, float32_rows),
+    "float16": (float16_rows, float16_rows),
+    "int8_weights": (int8_rows, float16_rows),
+}
+
+
+@dataclass(frozen=True)
+class Finder:
+    """What finds the task of an image.
+
+    Args:
+        gate: names the likeliest tasks.
+        layers: `{task: its network with constant kernels}`.
+    """
+
+    gate: Gate
+    layers: dict[str, StaticLayers]
+
+    @classmethod
+    def fit(
+        cls,
+        source: Input,
+        method: Method,
+        forms: dict[str, Form],
+        data: dict[str, TaskData],
+    ) -> Finder:
+        """Return one for tasks in any form, fitted to their training images.
+
+        Raises:
+            InputError: if a task has no training images.
+        """
+        layers = {
+            name: plain_layers(source, method, name, form, data[name])
+            for name, form in forms.items()
+        }
+        first = next(iter(layers.values()))
+        return cls(fit_gate(source, first, data), layers)
+
+    def network(self, quantization: str):
+        """Return the function `image -> task, class, probability`."""
+        stack = Stack(list(self.layers.values()), quantization)
+        return identify_network(self.gate, stack)
+
+
+class Stack:
+    """The networks of all tasks, with constant kernels, to be read by index.
+
+    Args:
+        layers: of every task's network.
+        quantization: of `cckeras.names.QUANTIZATIONS`, but not `int8`.
+
+    Attributes:
+        classes: the largest number of classes; a task's other ones have
+            probability zero.
+    """
+
+    def __init__(self, layers: list[StaticLayers], quantization: str = "none"):
+        self.classes = max(len(own.network.head_bias) for own in layers)
+        self._kernels = {
+            name: np.stack([own.kernels[name] for own in layers])
+            for name in layers[0].kernels
+        }
+        self._table, self._fields = joined(
+            [
+                norms_and_head(own.network, own.norms, self.classes)
+                for own in layers
+            ]
+        )
+        self._read_kernels, self._read_fields = STORED[quantization]
+
+    def read(self, tasks: tf.Tensor) -> CandidateLayers:
+        """Return the layers of some tasks, `[k]` their numbers."""
+        fields = parts(self._read_fields(self._table, tasks), self._fields)
+        return CandidateLayers(self, tasks, fields)
+
+    def kernel(self, name: str, rows: slice, tasks: tf.Tensor) -> tf.Tensor:
+        """Return some rows of the tasks' kernels, `[k, rows * kw * Cin, Cout]`."""
+        part = self._kernels[name][:, rows]
+        chosen = self._read_kernels(part.reshape(len(part), -1), tasks)
+        return tf.reshape(chosen, (tasks.shape[0], -1, part.shape[-1]))
+
+    def shape(self, name: str) -> tuple[int, int, int, int]:
+        """Return the shape of a layer's kernel."""
+        return self._kernels[name].shape[1:]
+
+
+class CandidateLayers:
+    """The layers of k tasks at once: each answers for one image of the batch.
+
+    Args:
+        stack: of all tasks.
+        tasks: the numbers of these, `[k]`.
+        fields: `{"layer/role": [k, ...]}`, their norms and heads.
+    """
+
+    def __init__(self, stack: Stack, tasks: tf.Tensor, fields):
+        self._stack, self._tasks, self._fields = stack, tasks, fields
+
+    def conv(self, x, filters, kernel_size, *, strides=1, name):
+        del filters, kernel_size
+        return run_time_convolution(
+            x,
+            self._stack.shape(name),
+            lambda rows: self._stack.kernel(name, rows, self._tasks),
+            strides,
+        )
+
+    def norm(self, x, *, name):
+        scale, offset = (
+            self._fields[f"{name}/{part}"][:, None, None]
+            for part in ("scale", "offset")
+        )
+        return x * scale + offset
+
+    def probabilities(self, features):
+        """Return `[k, classes]` from features `[k, F]`."""
+        logits = tf.matmul(features[:, None], self._fields["head/kernel"])
+        return tf.nn.softmax(logits[:, 0] + self._fields["head/bias"])
+
+
+def identify_network(gate: Gate, stack: Stack):
+    """Return the function `image -> task, class, probability`, `[1]` each.
+
+    A class has the probability of its task, among the candidates, times that
+    within its task; the largest wins.
+    """
+    source = gate.source
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((1, source.size, source.size, 3), tf.float32, "image")
+        ]
+    )
+    def identify(image):
+        likely, tasks = tf.math.top_k(
+            tf.reshape(gate.scores(image), (-1,)), CANDIDATES
+        )
+        layers = stack.read(tasks)
+        features = source.features(tf.concat([image] * CANDIDATES, 0), layers)
+        weights = tf.reshape(tf.nn.softmax(likely), (CANDIDATES, 1))
+        joint = tf.reshape(weights * layers.probabilities(features), (1, -1))
+        best = tf.argmax(joint, 1, tf.int32)
+        return {
+            "task": tf.gather(tasks, best // stack.classes),
+            "class": best % stack.classes,
+            "probability": tf.reduce_max(joint, 1),
+        }
+
+    return identify

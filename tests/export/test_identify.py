@@ -1,0 +1,151 @@
+"""The gate, and the networks of some tasks at once."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cckeras.data.sources import ArrayImages, Split, TaskData
+from cckeras.export.gate import WatchedLayers, fit_gate
+from cckeras.export.identify import CANDIDATES, Stack, identify_network
+from cckeras.export.network import Convolution, Network, Norm
+from cckeras.export.static import Input, StaticLayers
+from tests.layers import oracle
+
+SOURCE = Input("conv4", 16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+class Shapes:
+    """Layers that note the shapes of what a backbone asks for."""
+
+    def __init__(self):
+        self.kernels, self.norms = {}, {}
+
+    def conv(self, x, filters, kernel_size, *, strides=1, name):
+        shape = (kernel_size, kernel_size, x.shape[-1], filters)
+        self.kernels[name] = shape
+        return tf.nn.conv2d(x, tf.zeros(shape), strides, "SAME")
+
+    def norm(self, x, *, name):
+        self.norms[name] = x.shape[-1]
+        return x
+
+
+def normal(rng, *shape):
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def task_layers(rng, classes):
+    shapes = Shapes()
+    features = SOURCE.features(tf.zeros((1, 16, 16, 3)), shapes).shape[-1]
+    kernels = {
+        name: normal(rng, *shape) * np.float32((2 / np.prod(shape[:3])) ** 0.5)
+        for name, shape in shapes.kernels.items()
+    }
+    norms = {
+        name: Norm(*(np.abs(normal(rng, count)) + 0.5 for _ in range(4)), 1e-5)
+        for name, count in shapes.norms.items()
+    }
+    convolutions = {
+        name: Convolution({"own": kernel}, None, np.zeros(1, np.float32))
+        for name, kernel in kernels.items()
+    }
+    head = normal(rng, features, classes) / 10
+    network = Network(convolutions, norms, head, normal(rng, classes))
+    return StaticLayers(network, kernels)
+
+
+def split(rng, number, count):
+    """Images of a colour of their own, with noise."""
+    colour = np.eye(3)[number] * 120
+    images = rng.uniform(0, 100, (count, 16, 16, 3)) + colour
+    return Split(ArrayImages(images.astype(np.uint8)), np.zeros(count, int))
+
+
+def data(rng, number):
+    return TaskData(
+        ("only",), split(rng, number, 30), split(rng, number, 10),
+        split(rng, number, 10),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def gate(rng):
+    tasks = {f"task{number}": data(rng, number) for number in range(3)}
+    return fit_gate(SOURCE, task_layers(rng, 2), tasks)
+
+
+def test_watched_layers_see_mean_and_deviation(rng):
+    layers = task_layers(rng, 2)
+    watched = WatchedLayers(layers)
+    images = rng.uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
+    SOURCE.features(tf.constant(images), watched)
+    normalised = (images / 255 - 0.5) / 0.25
+    mean, deviation = watched.seen[:2]
+    np.testing.assert_allclose(mean, normalised.mean((1, 2)), atol=1e-5)
+    np.testing.assert_allclose(deviation, normalised.std((1, 2)), atol=1e-4)
+    assert len(watched.seen) == 2 * len(layers.kernels)
+
+
+def test_the_gate_tells_tasks_apart(rng, gate):
+    for number in range(3):
+        images = split(rng, number, 20).read_spread()
+        scores = gate.scores(tf.constant(images)).numpy()
+        assert scores.shape == (20, 3)
+        assert (scores.argmax(1) == number).all()
+
+
+def test_two_tasks_have_a_gate(rng):
+    tasks = {f"task{number}": data(rng, number) for number in range(2)}
+    gate = fit_gate(SOURCE, task_layers(rng, 2), tasks)
+    images = split(rng, 1, 20).read_spread()
+    scores = gate.scores(tf.constant(images)).numpy()
+    assert (scores.argmax(1) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("quantization", "rtol"),
+    [("none", 1e-5), ("float16", 2e-3), ("int8_weights", 2e-2)],
+)
+@pytest.mark.parametrize(("channels", "strides"), [(3, 1), (12, 1), (12, 2)])
+def test_each_task_convolves_with_its_own_kernel(
+    rng, quantization, rtol, channels, strides
+):
+    layers = []
+    for _ in range(3):
+        kernel = normal(rng, 3, 3, channels, 5)
+        conv = Convolution({"own": kernel}, None, np.zeros(1, np.float32))
+        network = Network({"conv": conv}, {}, normal(rng, 5, 2), normal(rng, 2))
+        layers.append(StaticLayers(network, {"conv": kernel}))
+    images = normal(rng, 2, 6, 7, channels)
+    chosen = Stack(layers, quantization).read(tf.constant([2, 0]))
+    result = chosen.conv(
+        tf.constant(images), 5, 3, strides=strides, name="conv"
+    )
+    for image, task, answer in zip(images, (2, 0), result, strict=True):
+        expected = oracle.convolution(
+            image, layers[task].kernels["conv"], (strides, strides), "same",
+            (1, 1), 1,
+        )  # fmt: skip
+        assert np.abs(answer - expected).max() <= rtol * np.abs(expected).max()
+
+
+def test_the_answer_is_the_likeliest_class_of_the_candidates(rng, gate):
+    layers = [task_layers(rng, classes) for classes in (2, 4, 3)]
+    identify = identify_network(gate, Stack(layers))
+    for image in rng.uniform(0, 255, (8, 1, 16, 16, 3)).astype(np.float32):
+        scores = gate.scores(tf.constant(image)).numpy()[0]
+        candidates = np.argsort(-scores)[:CANDIDATES]
+        weights = np.exp(scores[candidates] - scores.max())
+        weights /= weights.sum()
+        best = max(
+            (weight * float(probability), int(task), label)
+            for weight, task in zip(weights, candidates, strict=True)
+            for label, probability in enumerate(
+                layers[task]
+                .probabilities(SOURCE.features(image, layers[task]))
+                .numpy()[0]
+            )
+        )
+        answer = {k: v.numpy()[0] for k, v in identify(image).items()}
+        assert (answer["task"], answer["class"]) == best[1:]
+        assert answer["probability"] == pytest.approx(best[0], abs=1e-5)
