@@ -19,6 +19,7 @@ from cckeras.export.forms import (
     FOLDED,
     LOW_RANK,
     Choice,
+    Form,
     choose_forms,
 )
 from cckeras.export.inspection import oldest_runtime, operators_left_out
@@ -98,7 +99,7 @@ def export_run(
         model = image_classifier.with_metadata(model, tasks[0])
         labels = "\n".join(run.record(tasks[0])["classes"])
         attached[image_classifier.LABELS] = labels.encode()
-    description = _description(run, source, forms, places, options, model)
+    description = describe(run, source, forms, places, options, model)
     for entry in description["tasks"]:
         entry["cost"] = costs.get(entry["name"], {})
     temporary = output.with_name(f"{files.TEMPORARY}{output.name}")
@@ -194,7 +195,24 @@ def _samples(forms, places, data):
     return found
 
 
-def _description(run, source, forms, places, options, model):
+def describe(
+    run: Run,
+    source: Input,
+    forms: dict[str, Form],
+    places: dict[str, tuple[str, int | None]],
+    options: Options,
+    model: bytes,
+) -> dict:
+    """Return a file's metadata; how it compares with Keras is still missing.
+
+    Args:
+        run: the opened run.
+        source: the networks' input.
+        forms: `{task: its form}`, in the order of the file.
+        places: `{task: (signature, index in the table or None)}`.
+        options: how the tasks are exported.
+        model: content of the `.tflite` file.
+    """
     tasks = []
     for name, form in forms.items():
         record = run.record(name)
