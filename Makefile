@@ -4,7 +4,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 DEMO ?= runs/digits5
 
-.PHONY: demo test slow lint env env-jax env-mediapipe lock wheel
+.PHONY: demo test slow lint env env-jax env-mediapipe quantize-env lock wheel
 
 demo: env
 	$(BIN)/python -m cckeras.train --benchmark=digits5 --run_dir=$(DEMO)
@@ -53,9 +53,20 @@ env-mediapipe: .venv-mediapipe/.complete
 		--require-hashes -r requirements/mediapipe.lock
 	touch $@
 
+# Keras 2 beside Keras 3, for tools/quantize_aware_tflite.py.
+quantize-env: .venv-quantize/.complete
+
+.venv-quantize/.complete: requirements/quantize.lock pyproject.toml setup.py
+	$(PYTHON) -m venv --clear .venv-quantize
+	.venv-quantize/bin/pip install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements/quantize.lock
+	.venv-quantize/bin/pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --editable .
+	touch $@
+
 # Needs uv (pip install uv).
 lock:
-	for name in jax mediapipe tensorflow; do \
+	for name in jax mediapipe quantize tensorflow; do \
 		uv pip compile --quiet --no-header --generate-hashes \
 			--python-version 3.11 requirements/$$name.in \
 			-o requirements/$$name.lock; \

@@ -98,7 +98,8 @@ def main(arguments: list[str]) -> None:
     start_backend(options.threads)
     from cckeras.benchmarks import benchmark
     from cckeras.console import telling
-    from cckeras.export.export import Options, export_run
+    from cckeras.export.export import export_run
+    from cckeras.export.options import Options
     from cckeras.runs.run import Run
 
     run = Run.open(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,8 @@ import tensorflow as tf
 def to_tflite(
     signatures: dict[str, tf.types.experimental.PolymorphicFunction],
     quantization: str = "none",
-    samples: Iterable[tuple[str, dict[str, np.ndarray]]] = (),
+    samples: Collection[tuple[str, dict[str, np.ndarray]]] = (),
+    variables: Sequence[tf.Variable] = (),
 ) -> bytes:
     """Return the content of a `.tflite` file with the given signatures.
 
@@ -26,9 +27,12 @@ def to_tflite(
             float32 in all of them. `none`; `float16` (weights, half the size); `int8_weights`
             (activations are quantized as they come); `int8` (all, with ranges
             from samples).
-        samples: for `int8`, `(signature, inputs)`; at least one a signature.
+        samples: for `int8`, `(signature, inputs)`; at least one a signature,
+            or none at all where the functions state the ranges themselves.
+        variables: what the functions use.
     """
     module = tf.Module()
+    module.used = list(variables)
     for name, function in signatures.items():
         setattr(module, name, function)
     with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +45,7 @@ def to_tflite(
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantization == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        if quantization == "int8":
+        if quantization == "int8" and samples:
             converter.representative_dataset = lambda: iter(samples)
         with warnings.catch_warnings():
             # TensorFlow's calibration uses it itself.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from cckeras.benchmarks.base import Benchmark
@@ -14,6 +13,7 @@ from cckeras.export.answers import keras_answers, static_answers
 from cckeras.export.banks import with_one_scale
 from cckeras.export.convert import to_tflite
 from cckeras.export.cost import relative_costs
+from cckeras.export.description import describe
 from cckeras.export.exact import exact_network
 from cckeras.export.forms import (
     AUTO,
@@ -22,10 +22,11 @@ from cckeras.export.forms import (
     Choice,
     choose_forms,
 )
-from cckeras.export.identify import CANDIDATES, Finder
 from cckeras.export.identify import SIGNATURE as IDENTIFY
+from cckeras.export.identify import Finder
 from cckeras.export.identify_parity import compare_identify
-from cckeras.export.inspection import oldest_runtime, operators_left_out
+from cckeras.export.inspection import operators_left_out
+from cckeras.export.options import Options
 from cckeras.export.parity import TOLERANCE, Opened
 from cckeras.export.static import Input, static_network
 from cckeras.export.tables import TABLES
@@ -33,29 +34,6 @@ from cckeras.runs import files
 from cckeras.runs.run import Run
 
 SAMPLES = 200
-
-
-@dataclass(frozen=True)
-class Options:
-    """How tasks are exported.
-
-    Args:
-        routing: one of `cckeras.names.EXPORT_ROUTINGS`.
-        max_accuracy_drop: points of validation accuracy that folding may cost
-            with `auto`, on average over the tasks.
-        quantization: one of `cckeras.names.QUANTIZATIONS`.
-        target: `litert`, or `mediapipe` for one task with the metadata that
-            MediaPipe's ImageClassifier reads.
-        rank: directions a layer of `low_rank`.
-        identify: whether there is a signature that finds the task, too.
-    """
-
-    routing: str = "auto"
-    max_accuracy_drop: float = 0.2
-    quantization: str = "none"
-    target: str = "litert"
-    rank: int = 1
-    identify: bool = False
 
 
 def export_run(
@@ -111,9 +89,7 @@ def export_run(
         model = image_classifier.with_metadata(model, tasks[0])
         labels = "\n".join(run.record(tasks[0])["classes"])
         attached[image_classifier.LABELS] = labels.encode()
-    description = _description(
-        run, source, forms, costs, places, options, model
-    )
+    description = describe(run, source, forms, places, options, model, costs)
     temporary = output.with_name(f"{files.TEMPORARY}{output.name}")
     try:
         files.write(temporary, metadata.append(model, description, attached))
@@ -214,47 +190,3 @@ def _samples(forms, places, data):
             for image in train.read_spread(SAMPLES)
         ]
     return found
-
-
-def _description(run, source, forms, costs, places, options, model):
-    tasks = []
-    for name, form in forms.items():
-        record = run.record(name)
-        signature, index = places[name]
-        tasks.append(
-            {
-                "name": name,
-                "classes": record["classes"],
-                "form": form.name,
-                "ranks": form.ranks,
-                "cost": costs.get(name, {}),
-                "signature": signature,
-                "index": index,
-                "digest": record["digest"],
-                "validation_accuracy": form.validation,
-                "parity": None,
-            }
-        )
-    return {
-        "format": metadata.FORMAT,
-        "run": run.settings["id"],
-        "method": run.settings["method"],
-        "benchmark": run.settings["benchmark"],
-        "backbone": source.backbone,
-        "input": {
-            "name": "image",
-            "shape": [1, source.size, source.size, 3],
-            "range": [0, 255],
-            "channels": "RGB",
-        },
-        "output": "probabilities",
-        "quantization": options.quantization,
-        "oldest_runtime": oldest_runtime(model),
-        "model_bytes": len(model),
-        "model_sha256": hashlib.sha256(model).hexdigest(),
-        "operators_outside_xnnpack": {},
-        "identify": {"signature": IDENTIFY, "candidates": CANDIDATES}
-        if options.identify
-        else None,
-        "tasks": tasks,
-    }
