@@ -4,5 +4,12 @@
 BENCHMARKS = ("digits5", "cifar100_20", "image_folder")
 METHODS = ("condconv", "scratch", "finetune")
 QUANTIZATIONS = ("none", "float16", "int8_weights", "int8")
-RULES = ("published", "max_logit", "max_probability")
+RULES = (
+    "published",
+    "max_logit",
+    "max_probability",
+    "entropy",
+    "energy",
+    "gated",
+)
 EXPORT_ROUTINGS = ("auto", "exact", "folded", "low_rank")

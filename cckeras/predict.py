@@ -33,14 +33,18 @@ def main(arguments: list[str]) -> None:
     options = Flags("cckeras.predict", __doc__, ("RUN", "PICTURE..."))
     options.add_text("task", None, "the task that the pictures belong to")
     options.add_text(
-        "rule", "max_probability", f"without --task: {', '.join(RULES)}"
+        "rule",
+        None,
+        f"without --task: {', '.join(RULES)}; if absent gated, or for a run "
+        "without statistics max_probability",
     )
     options.add_text("format", "table", "what to print: table or json")
     options.add_number("top", 1, "how many classes to name for a picture", 1)
     options.add_threads()
     folder, *given = options.parse(arguments)
     choose("--format", options.format, ("table", "json"))
-    choose("--rule", options.rule, RULES)
+    if options.rule is not None:
+        choose("--rule", options.rule, RULES)
     check_writable(options.json)
     records = open_learned(folder)
     if options.task is not None:
@@ -53,14 +57,15 @@ def main(arguments: list[str]) -> None:
         tell("reading pictures")
         pictures.check()
     start_backend(options.threads)
+    chosen = None if options.task else chosen_rule(records, options.rule)
     with telling() as tell:
         answers = predict(
-            folder, pictures, options.task, options.rule, options.top, tell
+            folder, pictures, options.task, chosen, options.top, tell
         )
     result = {
         "run": str(folder),
         "task": options.task,
-        "rule": None if options.task else options.rule,
+        "rule": chosen,
         "pictures": answers,
     }
     write_json(options.json, "predict", result)
@@ -70,6 +75,28 @@ def main(arguments: list[str]) -> None:
         print_result(result)
 
 
+def chosen_rule(records, name: str | None) -> str:
+    """Return the rule to use.
+
+    Raises:
+        InputError: if the run lacks what the named rule needs.
+    """
+    from cckeras.evaluation.task_free import DEFAULT_RULE, WITHOUT_GATE
+    from cckeras.runs.gate import stored_statistics
+
+    if name not in (None, DEFAULT_RULE):
+        return name
+    if len(stored_statistics(records)) == len(records.records):
+        return DEFAULT_RULE
+    if name is None:
+        return WITHOUT_GATE
+    raise InputError(
+        f"Expected statistics of every task for --rule={name}. Received: "
+        f"{records.path}, a run without. Choose another rule, or train a new "
+        "run."
+    )
+
+
 def predict(folder, pictures, task, rule_name, top, progress) -> list[dict]:
     """Return `{path, task, class, probability, top}` of each picture.
 
@@ -77,14 +104,20 @@ def predict(folder, pictures, task, rule_name, top, progress) -> list[dict]:
         folder: the run's.
         pictures: a `PictureImages`.
         task: name of the task, or None to find it by the rule.
-        rule_name: a rule of `cckeras.evaluation.task_free`.
+        rule_name: a rule of `cckeras.evaluation.task_free`, without a task.
         top: how many classes to name, the answer first.
         progress: called with what is being done.
     """
     import numpy as np
 
-    from cckeras.evaluation.answers import answer, answering_model
-    from cckeras.evaluation.task_free import rule
+    from cckeras.evaluation.answers import answer, answering_model, gated
+    from cckeras.evaluation.task_free import DEFAULT_RULE, rule
+    from cckeras.runs.gate import (
+        make_gate,
+        see,
+        seeing_model,
+        stored_statistics,
+    )
     from cckeras.runs.run import Run
 
     progress("loading the run")
@@ -97,6 +130,9 @@ def predict(folder, pictures, task, rule_name, top, progress) -> list[dict]:
     ]
     # Rules compare tasks; of one task, each gives the class.
     find = rule("max_logit" if task else rule_name)
+    if rule_name == DEFAULT_RULE:
+        seeing = seeing_model(method.task_model(records[0]["name"]))
+        gate = make_gate(stored_statistics(run))
     results = []
     for start in range(0, len(pictures), BATCH):
         progress(f"picture {start + 1} of {len(pictures)}")
@@ -104,6 +140,8 @@ def predict(folder, pictures, task, rule_name, top, progress) -> list[dict]:
         places = range(start, start + len(paths))
         images = pictures.read(places).astype(np.float32)
         answers = [answer(model, [images]) for model in models]
+        if rule_name == DEFAULT_RULE:
+            answers = gated(answers, gate.scores(see(seeing, images)))
         found = find(answers, run.config["seed"])
         results += _described(records, paths, answers, found, top)
     return results

@@ -19,6 +19,7 @@ from cckeras.evaluation.task_free import RULES
 from cckeras.layers import cond_conv, per_image_convolution
 from cckeras.methods import METHODS, finetune
 from cckeras.recipes import check_recipe, load_recipe
+from cckeras.runs import files
 from cckeras.runs.run import Run
 from cckeras.schemas import check_schema, schema
 from tests.command import ROOT, copy_run, run, run_process, tree
@@ -349,7 +350,7 @@ def expected_shares(run_path, pictures):
 def test_predict_agrees_with_the_networks(digits_run, digits, tmp_path, given):
     path = tmp_path / "predict.json"
     words = [digits_run.path, digits, f"--json={path}", "--format=json"]
-    words += [f"--task={given}"] * bool(given)
+    words += [f"--task={given}" if given else "--rule=max_probability"]
     outcome = run(predict.main, *words, "--top=9")
     assert (outcome.code, outcome.error) == (0, "")
     result = json.loads(path.read_text())
@@ -378,6 +379,28 @@ def test_predict_agrees_with_the_networks(digits_run, digits, tmp_path, given):
         assert {key: found[key] for key in ("class", "probability")} == (
             found["top"][0]
         )
+
+
+def test_predict_asks_the_gate_where_there_is_one(digits_run, digits, tmp_path):
+    def rule_and_tasks(path, *words):
+        outcome = run(predict.main, path, digits, "--format=json", *words)
+        assert outcome.code == 0, outcome.error
+        result = json.loads(outcome.out)
+        return result["rule"], [row["task"] for row in result["pictures"]]
+
+    gated = rule_and_tasks(digits_run.path)
+    assert gated == rule_and_tasks(digits_run.path, "--rule=gated")
+    assert gated[0] == "gated"
+    # A run of an earlier version has no statistics.
+    old = copy_run(digits_run.path, tmp_path / "run")
+    for path in old.glob("tasks/*/task.json"):
+        record = json.loads(path.read_text())
+        del record["files"]["statistics.safetensors"]
+        path.write_bytes(files.dump_json(files.seal(record)))
+    assert rule_and_tasks(old)[0] == "max_probability"
+    outcome = run(predict.main, old, digits, "--rule=gated")
+    assert outcome.code == 2
+    assert "statistics of every task for --rule=gated" in outcome.error
 
 
 @pytest.mark.parametrize("rule", names.RULES)

@@ -10,14 +10,17 @@ import numpy as np
 
 
 class Answers(NamedTuple):
-    """One task's `logits [N, classes]`, `features [N, F]` for N images."""
+    """One task's `logits [N, classes]`, `features [N, F]` for N images, and
+    `gate [N]`, what a gate over all tasks scores it, or None."""
 
     logits: np.ndarray
     features: np.ndarray
+    gate: np.ndarray | None = None
 
     def rows(self, start: int, stop: int) -> Answers:
         """Return the answers for some of the images."""
-        return Answers(self.logits[start:stop], self.features[start:stop])
+        parts = (p if p is None else p[start:stop] for p in self)
+        return Answers(*parts)
 
 
 def answering_model(model: keras.Model) -> keras.Model:
@@ -27,6 +30,13 @@ def answering_model(model: keras.Model) -> keras.Model:
     on_tensorflow = keras.backend.backend() == "tensorflow"
     answering.compile(jit_compile=False if on_tensorflow else "auto")
     return answering
+
+
+def gated(answers: list[Answers], scores: np.ndarray) -> list[Answers]:
+    """Return the answers of all tasks with a gate's scores `[N, tasks]`."""
+    return [
+        own._replace(gate=scores[:, place]) for place, own in enumerate(answers)
+    ]
 
 
 def answer(answering: keras.Model, batches: Iterable) -> Answers:

@@ -11,9 +11,20 @@ from cckeras.benchmarks.base import Benchmark
 from cckeras.data.pipeline import evaluation_batches, evaluation_steps
 from cckeras.errors import InputError
 from cckeras.evaluation import metrics
-from cckeras.evaluation.answers import Answers, answer, answering_model
-from cckeras.evaluation.task_free import RULES, task_of_class
+from cckeras.evaluation.answers import (
+    Answers,
+    answer,
+    answering_model,
+    gated,
+)
+from cckeras.evaluation.task_free import DEFAULT_RULE, RULES, task_of_class
 from cckeras.methods.base import Method
+from cckeras.runs.gate import (
+    make_gate,
+    run_statistics,
+    see,
+    seeing_model,
+)
 from cckeras.runs.run import Run
 
 
@@ -42,12 +53,13 @@ def evaluate_run(
         InputError: if a task has other classes than in training.
     """
     names, tests, changed = [], [], []
+    loaded = {}
     for record in run.records:
         name = record["name"]
         if name not in benchmark.tasks:
             continue
         progress(f"reading the data of task {name}")
-        data = benchmark.load(name)
+        data = loaded[name] = benchmark.load(name)
         if list(data.classes) != record["classes"]:
             raise InputError(
                 f"Expected the classes that task {name!r} was trained with: "
@@ -78,10 +90,14 @@ def evaluate_run(
         "task_free": {},
     }
     if task_free and names:
+        progress("looking at the images with the first network")
+        gates = _gates(run, method, names, tests, loaded)
         for name, find in RULES.items():
+            if name == DEFAULT_RULE and gates is None:
+                continue
             progress(f"evaluating the rule {name}")
             result["task_free"][name] = _task_free(
-                find, run.config["seed"], tests, answers
+                find, run.config["seed"], tests, answers, gates
             )
     return result
 
@@ -94,6 +110,22 @@ def _answers(model, tests) -> list[Answers]:
         images = (next(batches)[0] for _ in range(evaluation_steps(test)))
         results.append(answer(answering, images))
     return results
+
+
+def _gates(run, method, names, tests, loaded):
+    """Return, for each number of tasks, their gate's scores of the images of
+    each test; None without statistics of all tasks."""
+    seeing = seeing_model(method.task_model(run.records[0]["name"]))
+    found = run_statistics(run, seeing, loaded.get)
+    if found is None:
+        return None
+    order = [record["name"] for record in run.records]
+    statistics = [found[order.index(name)] for name in names]
+    seen = [see(seeing, test.read_spread()) for test in tests]
+    return [
+        [make_gate(statistics[: row + 1]).scores(own) for own in seen]
+        for row in range(len(names))
+    ]
 
 
 def _task_incremental(run, names, tests, answers, task_free):
@@ -147,7 +179,7 @@ def _mean_over_sources(run, records):
     return round(float(np.mean(values)), 4)
 
 
-def _task_free(find, seed, tests, answers):
+def _task_free(find, seed, tests, answers, gates):
     counts = [own[0].logits.shape[1] for own in answers]
     starts = np.cumsum([0, *counts])
     matrix, identified = [], []
@@ -155,6 +187,8 @@ def _task_free(find, seed, tests, answers):
         accuracies = []
         for column in range(row + 1):
             said = [answers[task][column] for task in range(row + 1)]
+            if gates is not None:
+                said = gated(said, gates[row][column])
             classes = find(said, seed)
             truth = tests[column].labels + starts[column]
             accuracies.append(_percent(classes == truth))

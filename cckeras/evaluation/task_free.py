@@ -10,7 +10,9 @@ from cckeras.errors import choose
 from cckeras.evaluation.answers import Answers
 from cckeras.layers.initializers import FanInUniform
 
-DEFAULT_RULE = "max_probability"
+DEFAULT_RULE = "gated"
+# Where a gate is not to be had.
+WITHOUT_GATE = "max_probability"
 
 
 def max_logit(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
@@ -74,10 +76,53 @@ def published(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
     return winner
 
 
+def entropy(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
+    """Return the likeliest class of the task whose probabilities have the
+    least entropy, to the largest that its number of classes admits.
+
+    Arguments and result as of `max_logit`.
+    """
+    del seed
+    spread = []
+    for own in answers:
+        logs = log_probabilities(own.logits)
+        spread.append(-(np.exp(logs) * logs).sum(1) / np.log(logs.shape[1]))
+    return _best_of_task(answers, -np.stack(spread, 1))
+
+
+def energy(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
+    """Return the likeliest class of the task with the lowest energy: minus the
+    logarithm of the sum of its logits' exponentials (Liu et al. 2020).
+
+    Arguments and result as of `max_logit`.
+    """
+    del seed
+    return _best_of_task(
+        answers,
+        np.stack([np.logaddexp.reduce(own.logits, 1) for own in answers], 1),
+    )
+
+
+def gated(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
+    """Return the class that is likeliest when a gate has its say: a task's
+    probability by the gate, times the class' own within the task.
+
+    Arguments and result as of `max_logit`; the answers have a gate's scores.
+    """
+    del seed
+    joint = [
+        own.gate[:, None] + log_probabilities(own.logits) for own in answers
+    ]
+    return np.argmax(np.concatenate(joint, 1), 1)
+
+
 RULES = {
     "published": published,
     "max_logit": max_logit,
     "max_probability": max_probability,
+    "entropy": entropy,
+    "energy": energy,
+    "gated": gated,
 }
 
 
@@ -96,6 +141,12 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
+def log_probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the softmax of each row."""
+    logits = logits - logits.max(axis=1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
 def task_of_class(counts: Sequence[int], classes: np.ndarray) -> np.ndarray:
     """Return the number of the task, from 0, that each class belongs to.
 
@@ -104,3 +155,11 @@ def task_of_class(counts: Sequence[int], classes: np.ndarray) -> np.ndarray:
         classes: int `[N]`, counted through all tasks.
     """
     return np.searchsorted(np.cumsum(counts), classes, side="right")
+
+
+def _best_of_task(answers, scores):
+    """Return the likeliest class of the task that scores best, `[N, tasks]`."""
+    starts = np.cumsum([0, *(own.logits.shape[1] for own in answers)])
+    classes = np.stack([np.argmax(own.logits, 1) for own in answers], 1)
+    best = np.argmax(scores, 1)
+    return starts[best] + classes[np.arange(len(best)), best]

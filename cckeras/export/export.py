@@ -61,6 +61,8 @@ def export_run(
     """
     needed = [used for name in tasks for used in run.record(name)["uses"]]
     progress("loading the run")
+    if options.identify:  # Its network is what the gate looks through.
+        needed = [run.records[0]["name"], *needed]
     method = run.load(tuple(dict.fromkeys(needed)))
     source = Input.of(run.config)
     data = {name: benchmark.load(name) for name in tasks}
@@ -78,8 +80,8 @@ def export_run(
     signatures = _signatures(source, forms, places, options.quantization)
     finder = None
     if options.identify:
-        progress("fitting the gate")
-        finder = Finder.fit(source, method, forms, data)
+        progress("making the gate")
+        finder = Finder.fit(source, run, method, forms, benchmark, data)
         signatures[IDENTIFY] = finder.network(options.quantization)
     model = to_tflite(signatures, options.quantization, samples)
     if options.quantization == "int8_weights":

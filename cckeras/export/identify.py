@@ -8,14 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from cckeras.benchmarks.base import Benchmark
 from cckeras.data.sources import TaskData
+from cckeras.errors import InputError
+from cckeras.export.folding import constant_layers
 from cckeras.export.forms import Form, plain_layers
-from cckeras.export.gate import Gate, fit_gate
+from cckeras.export.gate import Gate
 from cckeras.export.mixed import run_time_convolution
+from cckeras.export.network import read_network
 from cckeras.export.static import Input, StaticLayers
 from cckeras.export.stored import float16_rows, float32_rows, int8_rows
 from cckeras.export.tables import joined, norms_and_head, parts
 from cckeras.methods.base import Method
+from cckeras.runs.gate import make_gate, run_statistics, seeing_model
+from cckeras.runs.run import Run
 
 SIGNATURE = "identify"
 CANDIDATES = 2
@@ -43,21 +49,42 @@ class Finder:
     def fit(
         cls,
         source: Input,
+        run: Run,
         method: Method,
         forms: dict[str, Form],
+        benchmark: Benchmark,
         data: dict[str, TaskData],
     ) -> Finder:
-        """Return one for tasks in any form, fitted to their training images.
+        """Return one for tasks in any form.
+
+        Args:
+            source: the networks' input.
+            run: the opened run.
+            method: holds the networks of the tasks, and of the run's first.
+            forms: `{task: its form}`.
+            benchmark: has the images of all tasks of the run.
+            data: `{task: its images}`.
 
         Raises:
-            InputError: if a task has no training images.
+            InputError: if training images are needed that there are not: to
+                fold a task, or for the statistics that an old run lacks.
         """
+        names = [record["name"] for record in run.records]
+        seeing = seeing_model(method.task_model(names[0]))
+        statistics = run_statistics(run, seeing, benchmark.load)
+        if statistics is None:
+            raise InputError(
+                f"Expected statistics of every task for --identify. Received: "
+                f"{run.path}, a run without, and no training images. Give "
+                "--data_dir, as in training."
+            )
+        gate = make_gate([statistics[names.index(name)] for name in forms])
         layers = {
             name: plain_layers(source, method, name, form, data[name])
             for name, form in forms.items()
         }
-        first = next(iter(layers.values()))
-        return cls(fit_gate(source, first, data), layers)
+        first = constant_layers(read_network(method, names[0]))
+        return cls(Gate(source, first, gate), layers)
 
     def network(self, quantization: str):
         """Return the function `image -> task, class, probability`."""

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from cckeras.data.sources import Split, TaskData
-from cckeras.evaluation.answers import answer, answering_model
+from cckeras.evaluation.answers import answer, answering_model, gated
 from cckeras.evaluation.task_free import DEFAULT_RULE, rule
 from cckeras.export.answers import BATCH, static_answers
 from cckeras.export.identify import CANDIDATES, Finder
@@ -28,7 +28,7 @@ class Found:
         difference: the largest of a probability to that of the networks which
             the file holds; or by which its answer is not the likeliest.
         accuracy, task_accuracy: percent with the right class, the right task.
-        rule: the rule that runs every task's Keras network.
+        rule: the rule over all tasks' Keras networks.
         rule_accuracy: percent with the right class by it.
     """
 
@@ -78,7 +78,8 @@ def compare_identify(
         answer(answering_model(method.task_model(name)), _batches(images))
         for name in names
     ]
-    ruled = rule(DEFAULT_RULE)(answers)
+    scores = _scores(finder.gate, images)
+    ruled = rule(DEFAULT_RULE)(gated(answers, scores))
     right_task = task == tasks
     return Found(
         len(images),
@@ -108,9 +109,7 @@ def _joint(finder, images):
     """Return probabilities `[N, tasks, classes]`; zero for what is no
     candidate, or no class."""
     gate, layers = finder.gate, list(finder.layers.values())
-    scores = np.concatenate(
-        [gate.scores(tf.constant(part)).numpy() for part in _batches(images)]
-    )
+    scores = _scores(gate, images)
     least = np.sort(scores, 1)[:, -CANDIDATES]
     weights = np.exp(scores - scores.max(1, keepdims=True))
     weights[scores < least[:, None]] = 0
@@ -121,6 +120,12 @@ def _joint(finder, images):
         answers = static_answers(gate.source, own)(images)
         joint[:, number, : answers.shape[1]] = answers
     return joint * weights[:, :, None]
+
+
+def _scores(gate, images):
+    return np.concatenate(
+        [gate.scores(tf.constant(part)).numpy() for part in _batches(images)]
+    )
 
 
 def _percent(right):

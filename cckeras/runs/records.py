@@ -21,6 +21,7 @@ from cckeras.task import Task, check_task_names
 FORMAT = 1
 RUN, TASK, LAST = "run.json", "task.json", "LAST"
 WEIGHTS, PROBE = "weights.safetensors", "probe.safetensors"
+STATISTICS = "statistics.safetensors"
 TASKS, TRAINING = "tasks", "training"
 TASK_FOLDER = re.compile(r"([0-9]{2,})-.+", re.DOTALL)
 
@@ -137,6 +138,14 @@ class RunRecords:
             for folder in _task_folders(self.path).values()
             if folder.name not in committed
         ]
+
+    def statistics(self, name: str) -> bytes | None:
+        """Return the file of what a task's images look like to the first
+        network, None if the task was learned without."""
+        digest = self.record(name)["files"].get(STATISTICS)
+        if digest is None:
+            return None
+        return read_checked(self.folder(name) / STATISTICS, digest)
 
     def probe(self, name: str) -> Probe:
         """Return a task's stored probe images and logits."""

@@ -19,6 +19,7 @@ from cckeras.runs.records import (
     LAST,
     PROBE,
     RUN,
+    STATISTICS,
     TASK,
     TASKS,
     TRAINING,
@@ -103,23 +104,32 @@ class Run(RunRecords):
                 f"Received: {error}. Restore the file from a copy."
             ) from error
 
-    def commit(self, method: Method, record: dict, probe: Probe) -> None:
+    def commit(
+        self,
+        method: Method,
+        record: dict,
+        probe: Probe,
+        statistics: bytes | None = None,
+    ) -> None:
         """Make a trained task part of the run, atomically (design.md 6).
 
         Args:
             method: holds the task's values.
             record: the task's record without hashes of files.
             probe: the task's probe.
+            statistics: what its images look like to the first network.
         """
         task = Task.from_record(record)
         folder = self.path / TASKS / task.folder
         content = tensors.pack(method.ledger, task.number, method.values(task))
+        more = {} if statistics is None else {STATISTICS: statistics}
         check_schema("task", {**record, "files": {}}, folder / TASK)
         files.write_folder(
             folder,
             {
                 WEIGHTS: content,
                 PROBE: save({"images": probe.images, "logits": probe.logits}),
+                **more,
                 TASK: files.dump_json(record),
             },
             last=TASK,

@@ -12,6 +12,7 @@ from cckeras.errors import CheckError, InputError
 from cckeras.methods.base import Method, PhaseResult
 from cckeras.runs import files
 from cckeras.runs.environment import environment
+from cckeras.runs.gate import measure, seeing_model, stored_statistics
 from cckeras.runs.lock import NAME as LOCK
 from cckeras.runs.records import TASKS, TRAINING, Probe
 from cckeras.runs.run import Run, network_record
@@ -53,6 +54,8 @@ def learn(
     if pretrained and not run.records:
         adopt_first_task(run, method, pretrained, here)
     probes = {task.name: run.probe(task.name) for task in run.tasks}
+    statistics = stored_statistics(run)
+    seeing = None
     for name in benchmark.tasks:
         if name in method.tasks:
             continue
@@ -72,7 +75,14 @@ def learn(
         probes[name] = Probe(
             images, probe_logits(method.task_model(name), images)
         )
-        run.commit(method, record, probes[name])
+        if seeing is None:
+            seeing = seeing_model(method.task_model(next(iter(method.tasks))))
+        content = None
+        # Without those of an earlier task there is no use for more.
+        if len(statistics) == len(run.records):
+            statistics.append(measure(seeing, data, statistics))
+            content = statistics[-1].pack()
+        run.commit(method, record, probes[name], content)
         Checkpoints(run.path / TRAINING).clear()
     return run
 

@@ -55,6 +55,7 @@ def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
             "pretrained_from": source.settings["id"],
         },
         Probe(images, probe_logits(method.task_model(task.name), images)),
+        source.statistics(task.name),
     )
 
 

@@ -8,9 +8,16 @@ import pytest
 from cckeras.benchmarks import benchmark
 from cckeras.data.sources import ArrayImages, Split
 from cckeras.errors import InputError
+from cckeras.evaluation.answers import Answers, answering_model, gated
 from cckeras.evaluation.evaluation import evaluate_run
 from cckeras.evaluation.routing import routing_statistics
 from cckeras.evaluation.task_free import RULES, task_of_class
+from cckeras.runs.gate import (
+    make_gate,
+    see,
+    seeing_model,
+    stored_statistics,
+)
 from cckeras.runs.run import Run
 from cckeras.schemas import check_schema
 
@@ -90,6 +97,8 @@ def test_task_free_rows_know_only_the_tasks_so_far(loaded, result, name):
     found = result["task_free"][name]
     tests = [tasks.load(task).test for task in NAMES]
     expected, identified = [[None, None], [None, None]], []
+    seeing = seeing_model(method.task_model(NAMES[0]))
+    statistics = stored_statistics(run)
     for row in range(2):
         for column in range(row + 1):
             images = tests[column].images.read(np.arange(len(tests[column])))
@@ -97,6 +106,10 @@ def test_task_free_rows_know_only_the_tasks_so_far(loaded, result, name):
                 answers_of(method.task_model(task), images)
                 for task in NAMES[: row + 1]
             ]
+            scores = make_gate(statistics[: row + 1]).scores(
+                see(seeing, images)
+            )
+            answers = gated(answers, scores)
             classes = RULES[name](answers, run.config["seed"])
             truth = tests[column].labels + 2 * column
             expected[row][column] = round(100 * np.mean(classes == truth), 4)
@@ -116,8 +129,6 @@ def test_task_free_rows_know_only_the_tasks_so_far(loaded, result, name):
 
 def answers_of(model, images):
     """Return a network's logits and the features its head reads, op by op."""
-    from cckeras.evaluation.answers import Answers, answering_model
-
     logits, features = answering_model(model)(images.astype(np.float32))
     head = model.get_layer("head")
     logits, features = np.asarray(logits), np.asarray(features)

@@ -10,6 +10,11 @@ from cckeras.evaluation.answers import Answers
 from cckeras.evaluation.task_free import (
     DEFAULT_RULE,
     RULES,
+    WITHOUT_GATE,
+    energy,
+    entropy,
+    gated,
+    log_probabilities,
     max_logit,
     max_probability,
     probabilities,
@@ -35,6 +40,7 @@ def random_answers(rng, counts, images=7, width=5):
         Answers(
             rng.normal(0, 3, (images, count)).astype(np.float32),
             rng.normal(0, 3, (images, width)).astype(np.float32),
+            rng.normal(0, 3, images),
         )
         for count in counts
     ]
@@ -86,6 +92,52 @@ def test_slow_loops_agree(rng, name):
     assert RULES[name](answers, seed=5).tolist() == expected
 
 
+def test_the_gate_decides_where_tasks_are_equally_sure():
+    answers = answers_of([[5, 0], [5, 0]], [[0, 5], [0, 5]])
+    for own, scores in zip(answers, ([0.0, 1.0], [0.5, 0.0]), strict=True):
+        assert (
+            max_probability([own]).tolist()
+            == gated([own._replace(gate=np.array(scores))]).tolist()
+        )
+    scored = [
+        own._replace(gate=np.array(scores))
+        for own, scores in zip(answers, ([0, 1], [0.5, 0]), strict=True)
+    ]
+    assert gated(scored).tolist() == [3, 0]
+
+
+@pytest.mark.parametrize("rule_of", [entropy, energy, gated])
+def test_slow_loops_over_tasks_agree(rng, rule_of):
+    answers = random_answers(rng, [2, 3, 4], images=40)
+    expected = []
+    for image in range(40):
+        best = -math.inf
+        for number, own in enumerate(answers):
+            start = sum(a.logits.shape[1] for a in answers[:number])
+            row = [float(value) for value in own.logits[image]]
+            total = sum(math.exp(value) for value in row)
+            shares = [math.exp(value) / total for value in row]
+            label = shares.index(max(shares))
+            score = {
+                entropy: sum(p * math.log(p) for p in shares)
+                / math.log(len(row)),
+                energy: math.log(total),
+                gated: own.gate[image] + math.log(max(shares)),
+            }[rule_of]
+            if score > best:
+                best, winner = score, start + label
+        expected.append(winner)
+    assert rule_of(answers).tolist() == expected
+
+
+def test_logarithms_of_probabilities(rng):
+    logits = rng.normal(0, 5, (20, 6))
+    expected = np.log(probabilities(logits))
+    assert log_probabilities(logits) == pytest.approx(expected)
+    large = np.array([[3e4, -3e4]], np.float32)
+    assert log_probabilities(large).tolist() == [[0.0, -6e4]]
+
+
 @pytest.mark.parametrize("seed", [0, 3])
 def test_published_agrees_with_a_slow_loop(rng, seed):
     counts, width = [2, 4, 3], 5
@@ -135,9 +187,9 @@ def test_published_is_repeated_by_its_seed_alone(rng):
 
 def test_random_rows_lose_against_sure_answers(rng):
     answers = random_answers(rng, [2, 3])
-    sure = [Answers(own.logits + 1e6, own.features) for own in answers]
+    sure = [own._replace(logits=own.logits + 1e6) for own in answers]
     assert published(sure).tolist() == max_logit(sure).tolist()
-    unsure = [Answers(own.logits - 1e6, own.features) for own in answers]
+    unsure = [own._replace(logits=own.logits - 1e6) for own in answers]
     # Every own row loses: only another task's block is left to win.
     assert task_of_class([2, 3], published(unsure)).shape == (7,)
     assert published(unsure).tolist() != max_logit(unsure).tolist()
@@ -145,14 +197,14 @@ def test_random_rows_lose_against_sure_answers(rng):
 
 def test_rules_leave_the_answers_as_they_are(rng):
     answers = random_answers(rng, [2, 3])
-    kept = [(own.logits.copy(), own.features.copy()) for own in answers]
+    kept = [[part.copy() for part in own] for own in answers]
     for find in RULES.values():
         classes = find(answers, 0)
         assert classes.shape == (7,)
         assert classes.dtype.kind == "i"
-    for own, (logits, features) in zip(answers, kept, strict=True):
-        assert np.array_equal(own.logits, logits)
-        assert np.array_equal(own.features, features)
+    for own, parts in zip(answers, kept, strict=True):
+        for part, before in zip(own, parts, strict=True):
+            assert np.array_equal(part, before)
 
 
 def test_one_task_alone(rng):
@@ -186,6 +238,7 @@ def test_probabilities_sum_to_one_and_forget_a_shift(rng):
 
 
 def test_rules_are_found_by_name():
-    assert rule(DEFAULT_RULE) is max_probability
+    assert rule(DEFAULT_RULE) is gated
+    assert rule(WITHOUT_GATE) is max_probability
     with pytest.raises(InputError, match=r"'max_logits'.*'max_logit'"):
         rule("max_logits")

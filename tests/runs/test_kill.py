@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cckeras.runs.records import LAST, TASK, RunRecords
+from cckeras.runs.records import (
+    LAST,
+    PROBE,
+    STATISTICS,
+    TASK,
+    WEIGHTS,
+    RunRecords,
+)
 from tests.backend import tensorflow_only
 from tests.runs.fork_server import ENVIRONMENT, ROOT, ForkServer
 from tests.runs.small import contents
@@ -151,7 +158,7 @@ def moments(seed, duration, count):
 def test_the_reference_is_what_it_should_be(undisturbed):
     path, _ = undisturbed("condconv")
     names = {Path(name).name for name in committed(path)}
-    assert names == {TASK, "weights.safetensors", "probe.safetensors"}
+    assert names == {TASK, WEIGHTS, PROBE, STATISTICS}
     assert [task.name for task in RunRecords.open(path).tasks] == [
         "zero_one",
         "two_three",
