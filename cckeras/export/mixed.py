@@ -88,19 +88,23 @@ def _by_rows(x, shape, kernel, strides):
     rows, columns = -(-rows_in // strides), -(-columns_in // strides)
     top, bottom = _padding(rows_in, height, strides)
     left, right = _padding(columns_in, width, strides)
+    # Whole steps of the stride, for `_every`.
+    bottom = max(bottom, height - 1 + rows * strides - rows_in - top)
+    right = max(right, width - 1 + columns * strides - columns_in - left)
     if top + bottom + left + right:
         x = tf.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
     tall = x.shape[1]
-    reach = (columns - 1) * strides + 1
+    reach = columns * strides
     shifted = [
         _every(
             tf.slice(x, (0, 0, column, 0), (batch, tall, reach, channels)),
-            (1, strides),
+            2,
+            strides,
         )
         for column in range(width)
     ]
     joined = tf.concat(shifted, -1) if width > 1 else shifted[0]
-    depth = (rows - 1) * strides + 1
+    depth = rows * strides
     total = None
     for row in range(height):
         patches = _every(
@@ -109,7 +113,8 @@ def _by_rows(x, shape, kernel, strides):
                 (0, row, 0, 0),
                 (batch, depth, columns, width * channels),
             ),
-            (strides, 1),
+            1,
+            strides,
         )
         product = tf.matmul(
             tf.reshape(patches, (batch, rows * columns, width * channels)),
@@ -125,9 +130,16 @@ def _padding(size, kernel, stride):
     return total // 2, total - total // 2
 
 
-def _every(x, strides):
-    """Return every n-th row and column; XNNPACK slices by steps of one only,
-    but pools by any."""
-    if strides == (1, 1):
+def _every(x, axis, step):
+    """Return every n-th row (axis 1) or column (axis 2).
+
+    XNNPACK slices by steps of one only, and its pooling of one element takes
+    no stride; but the first of n is a slice by one along an axis of its own.
+    """
+    if step == 1:
         return x
-    return tf.nn.max_pool2d(x, 1, strides, "VALID")
+    shape = x.shape.as_list()
+    apart = [*shape[:axis], shape[axis] // step, step, *shape[axis + 1 :]]
+    first = [*apart[: axis + 1], 1, *apart[axis + 2 :]]
+    x = tf.slice(tf.reshape(x, apart), [0] * len(apart), first)
+    return tf.reshape(x, [*apart[: axis + 1], *apart[axis + 2 :]])

@@ -235,7 +235,9 @@ def test_resnet18_with_strides_and_projections(tmp_path):
     path = tmp_path / "resnet18.tflite"
     done = call(tmp_path / "run", f"--output={path}", "--routing=exact")
     assert done.code == 0, done.error
-    assert metadata.read(path)["tasks"][1]["parity"]["difference"] <= 1e-4
+    report = metadata.read(path)
+    assert report["tasks"][1]["parity"]["difference"] <= 1e-4
+    assert report["operators_outside_xnnpack"] == {"GATHER": 1}
 
 
 BAD = {
