@@ -76,6 +76,7 @@ def _whole_numbers_in(parsed, tensor, done):
     exact = stored * scales[:, None]
     whole = np.round(exact)
     near = np.abs(exact - whole) <= scales[:, None] * 0.501 + 1e-6
-    if not near.all() or np.abs(whole).max() < PEAK:
+    # Scales above one would make anything look like whole numbers.
+    if not near.all() or not whole.any() or scales.max() > 1.001:
         return None
     return whole.astype(np.int8).ravel()

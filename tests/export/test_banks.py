@@ -76,3 +76,15 @@ def test_litert_mixes_it(rng):
     # LiteRT rounds the weights to eight bits, too: by half a step of 1 / PEAK
     # each, which a number of the bank multiplies by PEAK at most.
     np.testing.assert_allclose(kernel, weights @ bank, atol=EXPERTS / 2)
+
+
+def test_a_part_of_a_bank_without_its_peak_has_one_scale_too(rng):
+    # Rows of a bank are products of their own; the peak is in another one.
+    whole = rng.integers(-90, 91, (5, 3000)).astype(np.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 5), tf.float32, "weights")])
+    def mix(weights):
+        return {"kernel": tf.matmul(weights, tf.constant(whole))}
+
+    model = to_tflite({"mix": mix}, "int8_weights")
+    assert len(with_one_scale(model)) < len(model) - 4 * 2900
