@@ -22,7 +22,6 @@ from cckeras.recipes import check_recipe, load_recipe
 from cckeras.runs.run import Run
 from cckeras.schemas import check_schema, schema
 from tests.command import ROOT, copy_run, run, run_process, tree
-from tests.small_run import RECIPE
 
 pytest_plugins = ("tests.small_run",)
 
@@ -220,7 +219,8 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(
     if begun:
         copy_run(digits_run.path, path)
     before = tree(tmp_path)
-    words = [f"--run_dir={path}", tasks, *RECIPE, "--dry_run"]
+    words = [f"--run_dir={path}", tasks, "--dry_run"]
+    words += ["--config.epochs=2", "--config.decay_epochs=1"]
     outcome = run(train.main, *words)
     assert outcome.code == 0, outcome.error
     assert tree(tmp_path) == before

@@ -16,7 +16,7 @@ from cckeras.training.checkpoint import TrainingState
 from cckeras.training.phase import train_phase
 
 FULL_BATCHES = 4
-STEADY_SECONDS = 0.75
+STEADY_SECONDS = 0.35
 MOST_EPOCHS = 12
 
 
