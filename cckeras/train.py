@@ -7,7 +7,8 @@
         --run_dir=runs/mine
 
 The same command goes on with a run that was interrupted, and adds tasks to a
-run that had ended.
+run that had ended. It prints first what that will cost; with --dry_run it ends
+there and writes nothing.
 """
 
 from __future__ import annotations
@@ -54,11 +55,15 @@ def train(options, config: dict) -> dict:
     tasks = benchmark(options.benchmark)(config, options.data_dir)
     tasks = select_tasks(tasks, options.tasks)
     _load_all(tasks, learned)
+    if options.dry_run:
+        cost = _print_cost(options, config, tasks, folder)
+        return {"run": str(folder), "cost": cost}
     with _folder(folder), RunLock(folder), _kept_if_learned(folder):
-        run, planned = _learn(options, config, tasks, folder)
+        run, planned, cost = _learn(options, config, tasks, folder)
     _print_table(run, planned)
     return {
         "run": str(folder),
+        "cost": cost,
         "id": run.settings["id"],
         "learned": list(planned),
         "tasks": [
@@ -75,7 +80,8 @@ def train(options, config: dict) -> dict:
 
 
 def _learn(options, config, tasks, folder):
-    """Learn the tasks that the run lacks; return it and `{task: phases}`."""
+    """Learn the tasks that the run lacks; return it, `{task: phases}` and what
+    they were expected to cost."""
     from cckeras.runs.records import RUN
     from cckeras.training.learn import learn, open_or_create
     from cckeras.training.progress import RunProgress
@@ -84,6 +90,7 @@ def _learn(options, config, tasks, folder):
     run = open_or_create(folder, options.method, options.benchmark, config)
     if created:
         print(f"new run {folder}: {options.method} on {options.benchmark}")
+    cost = _print_cost(options, config, tasks, folder)
     method = run.new_method()
     done = [task.name for task in run.tasks]
     planned = {
@@ -100,7 +107,24 @@ def _learn(options, config, tasks, folder):
             threads=options.threads,
             observe=_observer(progress, options, folder),
         )
-    return run, planned
+    return run, planned, cost
+
+
+def _print_cost(options, config, tasks, folder):
+    """Print what the tasks that the run lacks will cost, before any of them is
+    learned; return it as JSON, None if there is none."""
+    from cckeras.console import print_table, telling
+    from cckeras.training.cost import estimate_cost
+    from cckeras.training.cost_table import cost_table
+
+    with telling() as tell:
+        cost = estimate_cost(folder, options.method, config, tasks, tell)
+    if cost is None:
+        print(f"{folder} has learned all these tasks")
+        return None
+    print_table(cost_table(cost))
+    sys.stdout.flush()
+    return cost.to_json()
 
 
 def _flags() -> Flags:
@@ -110,6 +134,9 @@ def _flags() -> Flags:
     options.add_text("run_dir", None, "folder of the run")
     options.add_text("data_dir", None, "folder with the data")
     options.add_text("tasks", None, "learn these alone, as a,b,c")
+    options.add_switch(
+        "dry_run", "print what the run will cost; learn and write nothing"
+    )
     options.add_switch("tensorboard", "write TensorBoard logs to RUN/logs")
     options.add_threads()
     return options

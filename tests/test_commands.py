@@ -31,6 +31,7 @@ FLAGS = {
         "benchmark",
         "config.KEY",
         "data_dir",
+        "dry_run",
         "json",
         "method",
         "run_dir",
@@ -172,6 +173,8 @@ def test_train_reports_what_it_learned(digits_run):
     settings = json.loads((digits_run.path / "run.json").read_text())
     assert report["id"] == settings["id"]
     out, error = digits_run.outcome.out, digits_run.outcome.error
+    assert report["cost"]["timed"] == ["zero_one", "two_three"]
+    assert out.index("Expected cost") < out.index("zero_one (new)")
     assert f"new run {digits_run.path}: condconv on digits5" in out
     for task in report["tasks"]:
         assert f"{task['name']} (new)" in out
@@ -197,8 +200,40 @@ def test_the_same_command_again_changes_nothing(digits_run, tmp_path):
     assert outcome.code == 0
     assert tree(copy) == before
     report = json.loads((tmp_path / "again.json").read_text())
-    assert report == {**digits_run.json, "run": str(copy), "learned": []}
+    assert report == {
+        **digits_run.json,
+        "run": str(copy),
+        "learned": [],
+        "cost": None,
+    }
+    assert "has learned all these tasks" in outcome.out
     assert "(new)" not in outcome.out
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_dry_run_prints_the_cost_and_writes_nothing(
+    digits_run, tmp_path, begun
+):
+    (tmp_path / "json").mkdir()
+    report = tmp_path / "json/cost.json"
+    path = tmp_path / "parent/run"
+    tasks = "--tasks=zero_one,four_five"
+    if begun:
+        copy_run(digits_run.path, path)
+    before = tree(tmp_path)
+    words = [f"--run_dir={path}", tasks, "--dry_run"]
+    words += ["--config.epochs=2", "--config.decay_epochs=1"]
+    outcome = run(train.main, *words, f"--json={report}")
+    assert outcome.code == 0, outcome.error
+    result = json.loads(report.read_text())
+    check_schema("train", result, report)
+    assert sorted(result) == ["cost", "run"]
+    learned = [task["name"] for task in result["cost"]["tasks"]]
+    assert learned == ["zero_one"] * (not begun) + ["four_five"]
+    assert "Expected cost" in outcome.out
+    assert all(f"│ {name} " in outcome.out for name in learned)
+    report.unlink()
+    assert tree(tmp_path) == before
 
 
 def test_train_writes_logs_for_tensorboard(tmp_path):

@@ -23,7 +23,12 @@ from cckeras.runs.unforgetting import (
 )
 from cckeras.task import Task
 from cckeras.training.checkpoint import Checkpoints, TrainingState
-from cckeras.training.phase import accuracy, compile_model, train_phase
+from cckeras.training.phase import (
+    accuracy,
+    compile_model,
+    forget_training,
+    train_phase,
+)
 from cckeras.training.pretrained import adopt_first_task
 
 
@@ -126,7 +131,7 @@ def learn_task(
         number += 1
     if "winner" in state.tensors:
         method.assign(task, state.tensors["winner"])
-    _forget_training(model)
+    forget_training(model)
     return _record(method, task, data, state, here)
 
 
@@ -168,13 +173,6 @@ def _kept(results: list[dict]) -> dict:
         if better:
             kept = entry
     return kept
-
-
-def _forget_training(model):
-    """Free the compiled functions: a learned network only answers."""
-    model.train_function = None
-    model.test_function = None
-    model.optimizer = None
 
 
 def _probe_images(data):

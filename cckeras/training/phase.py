@@ -44,6 +44,13 @@ def compile_model(model: keras.Model, optimizer) -> None:
     )
 
 
+def forget_training(model: keras.Model) -> None:
+    """Free the compiled functions: a learned network only answers."""
+    model.train_function = None
+    model.test_function = None
+    model.optimizer = None
+
+
 def train_phase(
     phase: Phase,
     method: Method,

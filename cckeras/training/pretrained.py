@@ -26,19 +26,7 @@ def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
     Raises:
         InputError: if the other run has no task, or its network is another.
     """
-    source = Run.open(source_path)
-    if not source.records:
-        raise InputError(
-            "Expected --config.pretrained to name a run with a learned task. "
-            f"Received: {source_path}, which has none. Train it first."
-        )
-    for key in SAME:
-        if source.config[key] != run.config[key]:
-            raise InputError(
-                f"Expected pretrained weights for {key}={run.config[key]}. "
-                f"Received: {source_path} with {key}={source.config[key]}. Set "
-                f"--config.{key} to that, or choose another run."
-            )
+    source = open_source(source_path, run.config)
     record = source.records[0]
     task = Task.from_record(record)
     networks = source.load((task.name,))
@@ -57,6 +45,32 @@ def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
         Probe(images, probe_logits(method.task_model(task.name), images)),
         source.statistics(task.name),
     )
+
+
+def open_source(source_path: str, config: dict) -> Run:
+    """Open the run whose first task another run starts from.
+
+    Args:
+        source_path: folder of the run.
+        config: the recipe of the run that starts from it.
+
+    Raises:
+        InputError: if it has no task, or its network is another.
+    """
+    source = Run.open(source_path)
+    if not source.records:
+        raise InputError(
+            "Expected --config.pretrained to name a run with a learned task. "
+            f"Received: {source_path}, which has none. Train it first."
+        )
+    for key in SAME:
+        if source.config[key] != config[key]:
+            raise InputError(
+                f"Expected pretrained weights for {key}={config[key]}. "
+                f"Received: {source_path} with {key}={source.config[key]}. Set "
+                f"--config.{key} to that, or choose another run."
+            )
+    return source
 
 
 def _renamed(values, wanted):
