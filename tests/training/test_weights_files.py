@@ -284,7 +284,9 @@ def test_the_backbone_must_be_the_file_s(tmp_path):
             f"Received: {backbone}",
         )
     refused(tmp_path / "file.h5", read, "--config.backbone=resnet50_v1")
-    with pytest.raises(InputError, match=r"backbone=resnet50_v1 with .*=imagen"):
+    with pytest.raises(
+        InputError, match=r"backbone=resnet50_v1 with .*=imagen"
+    ):
         read("imagenet", "resnet50")
 
 
