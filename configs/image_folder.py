@@ -14,7 +14,7 @@ def get_config(method: str):
     """Return the recipe of a method, for pictures of 64x64 pixels.
 
     `pretrained` may name another run's folder, from whose first task this run
-    starts.
+    starts, or weights of a ResNet (README.md).
     """
     config = published_recipe(method)
     config.image_size = 64

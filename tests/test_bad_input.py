@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import pickle
 import re
 import shlex
 import signal
@@ -164,8 +165,8 @@ LINES = [
     bad_line(
         "unknown choice",
         "--config.backbone=resnet",
-        "conv4, resnet18",
-        "'resnet'. Did you mean 'resnet18'?",
+        "conv4, resnet18, resnet50, resnet50_v1",
+        "'resnet'. Did you mean 'resnet50'?",
     ),
     bad_line("arguments that train has none of", "zero_one", "'zero_one'"),
     case("no run_dir", train.main, "", "--run_dir=FOLDER"),
@@ -586,6 +587,22 @@ DATA = [
         "with image_size=16",
         "--config.image_size",
         options="--data_dir={pictures} --config.pretrained={run}",
+    ),
+    data(
+        "pretrained is a pickle",
+        lambda place: (place.folder / "net.pth").write_bytes(
+            pickle.dumps(print)
+        ),
+        "'net.pth', a pickle",
+        "safetensors",
+        options="--data_dir={pictures} --config.pretrained=net.pth",
+    ),
+    data(
+        "pretrained is of another backbone",
+        None,
+        "--config.backbone=resnet50_v1",
+        "conv4",
+        options="--data_dir={pictures} --config.pretrained=imagenet",
     ),
     data(
         "pretrained has no task",

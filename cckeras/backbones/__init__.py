@@ -6,9 +6,15 @@ the factory `layers` for its convolutions and normalisations (factory.py).
 
 from cckeras.backbones.conv4 import conv4
 from cckeras.backbones.resnet18 import resnet18
+from cckeras.backbones.resnet50 import resnet50, resnet50_v1
 from cckeras.errors import choose
 
-BACKBONES = {"conv4": conv4, "resnet18": resnet18}
+BACKBONES = {
+    "conv4": conv4,
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "resnet50_v1": resnet50_v1,
+}
 
 
 def backbone(name: str):

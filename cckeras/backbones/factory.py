@@ -31,13 +31,29 @@ class LayerFactory:
         """Return the initial values of the variable `"layer/variable"`."""
         return FanInUniform([*self.seed, name], fan_in)
 
-    def conv(self, x, filters, kernel_size, *, strides=1, name):
-        """Return a "same" convolution without a bias of `x`."""
+    def conv(self, x, filters, kernel_size, *, strides=1, padding="same", name):
+        """Return a convolution without a bias of `x`.
+
+        Args:
+            x: `[B, H, W, Cin]`.
+            filters: number of output channels.
+            kernel_size, strides: integers, for both axes.
+            padding: `"same"`, or `"symmetric"` as in `CondConv2D`.
+            name: of the layer.
+
+        Returns:
+            `[B, ceil(H / strides), ceil(W / strides), filters]`.
+        """
+        if padding == "symmetric" and strides > 1 and kernel_size > 1:
+            pad = keras.layers.ZeroPadding2D(
+                kernel_size // 2, name=f"{name}_pad"
+            )
+            x, padding = pad(x), "valid"
         layer = keras.layers.Conv2D(
             filters,
             kernel_size,
             strides=strides,
-            padding="same",
+            padding="valid" if padding == "valid" else "same",
             use_bias=False,
             kernel_initializer=self.initializer(f"{name}/kernel"),
             name=name,
@@ -87,13 +103,13 @@ class BankFactory(LayerFactory):
         self.experts = experts
         self.options = options
 
-    def conv(self, x, filters, kernel_size, *, strides=1, name):
+    def conv(self, x, filters, kernel_size, *, strides=1, padding="same", name):
         if name not in self.banks:
             bank = CondConv2D(
                 filters,
                 kernel_size,
                 strides=strides,
-                padding="same",
+                padding=padding,
                 use_bias=False,
                 name=name,
                 **self.options,

@@ -27,7 +27,14 @@ def resnet18(x, layers):
 def basic_block(x, layers, filters, strides, name):
     """Two 3x3 convolutions beside the identity, or a projection of it."""
     shortcut = x
-    x = layers.conv(x, filters, 3, strides=strides, name=f"{name}_conv1")
+    x = layers.conv(
+        x,
+        filters,
+        3,
+        strides=strides,
+        padding="symmetric",
+        name=f"{name}_conv1",
+    )
     x = kl.ReLU(name=f"{name}_relu1")(layers.norm(x, name=f"{name}_norm1"))
     x = layers.norm(
         layers.conv(x, filters, 3, name=f"{name}_conv2"), name=f"{name}_norm2"

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from cckeras.export.convert import to_tflite
+from cckeras.export.mixed import convolution
 from cckeras.export.static import Input, static_network
 
 # Parameters after twenty tasks to one network, of CPG (paper, table I).
@@ -28,13 +29,13 @@ class RandomLayers:
         self.parameters = 0
         self._rng = np.random.default_rng(0)
 
-    def conv(self, x, filters, kernel_size, *, strides=1, name):
+    def conv(self, x, filters, kernel_size, *, strides=1, padding="same", name):
         del name
         filters = round(filters * self.width)
         shape = (kernel_size, kernel_size, x.shape[-1], filters)
         # Like He's: activations neither vanish nor overflow.
         kernel = self._values(shape) * (2 / math.prod(shape[:3])) ** 0.5
-        return tf.nn.conv2d(x, tf.constant(kernel), strides, "SAME")
+        return convolution(x, kernel, strides, padding)
 
     def norm(self, x, *, name):
         del name

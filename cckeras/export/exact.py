@@ -27,7 +27,7 @@ class ExactLayers:
         self.tables = tables
         self._fields = fields
 
-    def conv(self, x, filters, kernel_size, *, strides=1, name):
+    def conv(self, x, filters, kernel_size, *, strides=1, padding="same", name):
         del filters, kernel_size
         experts, _, _, channels, _ = self.tables.banks[name].shape
         pooled = tf.reshape(tf.reduce_mean(x, (1, 2)), (1, 1, channels))
@@ -40,7 +40,9 @@ class ExactLayers:
         routing = tf.sigmoid(logits + self._fields[f"{name}/router_bias"])
         if f"{name}/expert_scale" in self._fields:
             routing = routing * self._fields[f"{name}/expert_scale"]
-        return mixed_convolution(x, routing, self.tables.banks[name], strides)
+        return mixed_convolution(
+            x, routing, self.tables.banks[name], strides, padding
+        )
 
     def norm(self, x, *, name):
         scale, offset = (

@@ -19,11 +19,18 @@ class WatchedLayers(StaticLayers):
         super().__init__(layers.network, layers.kernels, layers.norms)
         self.seen = {}
 
-    def conv(self, x, filters, kernel_size, *, strides=1, name):
+    def conv(self, x, filters, kernel_size, *, strides=1, padding="same", name):
         mean = tf.reduce_mean(x, (1, 2))
         variance = tf.reduce_mean(x * x, (1, 2)) - mean * mean
         self.seen[name] = mean, tf.sqrt(tf.nn.relu(variance))
-        return super().conv(x, filters, kernel_size, strides=strides, name=name)
+        return super().conv(
+            x,
+            filters,
+            kernel_size,
+            strides=strides,
+            padding=padding,
+            name=name,
+        )
 
 
 @dataclass(frozen=True)

@@ -146,13 +146,14 @@ class CandidateLayers:
     def __init__(self, stack: Stack, tasks: tf.Tensor, fields):
         self._stack, self._tasks, self._fields = stack, tasks, fields
 
-    def conv(self, x, filters, kernel_size, *, strides=1, name):
+    def conv(self, x, filters, kernel_size, *, strides=1, padding="same", name):
         del filters, kernel_size
         return run_time_convolution(
             x,
             self._stack.shape(name),
             lambda rows: self._stack.kernel(name, rows, self._tasks),
             strides,
+            padding,
         )
 
     def norm(self, x, *, name):

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from cckeras.export.banks import whole_numbers
-from cckeras.export.mixed import mixed_convolution
+from cckeras.export.mixed import convolution, mixed_convolution
 from cckeras.export.network import Convolution
 
 
@@ -52,7 +52,7 @@ class LowRank:
         """The number of directions, m."""
         return len(self.bank) - 1
 
-    def convolution(self, x, strides: int):
+    def convolution(self, x, strides: int, padding: str = "same"):
         """Return `[B, H', W', Cout]` of images `[B, H, W, Cin]`.
 
         One image is computed as LiteRT does it best, several by m + 1
@@ -66,10 +66,10 @@ class LowRank:
         weights = tf.matmul(routing, tf.constant(self.directions))
         weights = weights + tf.constant(self.offset)
         if x.shape[0] == 1:
-            return mixed_convolution(x, weights, self.bank, strides)
+            return mixed_convolution(x, weights, self.bank, strides, padding)
         return sum(
             weights[:, j, None, None, None]
-            * tf.nn.conv2d(x, tf.constant(kernel), strides, "SAME")
+            * convolution(x, kernel, strides, padding)
             for j, kernel in enumerate(self.bank)
         )
 

@@ -16,14 +16,37 @@ import tensorflow as tf
 FEW_CHANNELS = 8
 
 
-def mixed_convolution(x, weights, bank: np.ndarray, strides: int):
+def convolution(x, kernel: np.ndarray, strides: int, padding: str):
+    """Convolve images with a constant kernel.
+
+    Args:
+        x: `[B, H, W, Cin]`.
+        kernel: `[kh, kw, Cin, Cout]`.
+        strides: of both axes.
+        padding: `"same"` or `"symmetric"`, as in `CondConv2D`.
+
+    Returns:
+        `[B, H', W', Cout]`.
+    """
+    height, width = kernel.shape[:2]
+    zeros = _paddings(x, height, width, strides, padding)
+    if zeros == _paddings(x, height, width, strides, "same"):
+        return tf.nn.conv2d(x, tf.constant(kernel), strides, "SAME")
+    x = tf.pad(x, ((0, 0), *zeros, (0, 0)))
+    return tf.nn.conv2d(x, tf.constant(kernel), strides, "VALID")
+
+
+def mixed_convolution(
+    x, weights, bank: np.ndarray, strides: int, padding: str = "same"
+):
     """Convolve one image with the weighted sum of a bank's kernels.
 
     Args:
         x: `[1, H, W, Cin]`.
         weights: `[1, n]`.
         bank: `[n, kh, kw, Cin, Cout]`.
-        strides: of both axes; "same" padding.
+        strides: of both axes.
+        padding: `"same"` or `"symmetric"`, as in `CondConv2D`.
 
     Returns:
         `[1, H', W', Cout]`.
@@ -34,7 +57,7 @@ def mixed_convolution(x, weights, bank: np.ndarray, strides: int):
         mixed = tf.matmul(weights, tf.constant(flat))
         return tf.reshape(mixed, (1, -1, bank.shape[-1]))
 
-    return run_time_convolution(x, bank.shape[1:], kernel, strides)
+    return run_time_convolution(x, bank.shape[1:], kernel, strides, padding)
 
 
 def run_time_convolution(
@@ -42,6 +65,7 @@ def run_time_convolution(
     shape: tuple[int, int, int, int],
     kernel: Callable[[slice], tf.Tensor],
     strides: int,
+    padding: str = "same",
 ):
     """Convolve images, each with a kernel of its own.
 
@@ -50,29 +74,24 @@ def run_time_convolution(
         shape: of a kernel, `(kh, kw, Cin, Cout)`.
         kernel: called with some of a kernel's rows, returns those of every
             image, `[B, rows * kw * Cin, Cout]`.
-        strides: of both axes; "same" padding.
+        strides: of both axes.
+        padding: `"same"` or `"symmetric"`, as in `CondConv2D`.
 
     Returns:
         `[B, H', W', Cout]`.
     """
     height, width, channels, _ = shape
     if height * width > 1 and channels <= FEW_CHANNELS:
-        return _by_patches(x, shape, kernel, strides)
-    return _by_rows(x, shape, kernel, strides)
+        return _by_patches(x, shape, kernel, strides, padding)
+    return _by_rows(x, shape, kernel, strides, padding)
 
 
-def _by_patches(x, shape, kernel, strides):
+def _by_patches(x, shape, kernel, strides, padding):
     height, width, channels, filters = shape
     size = height * width * channels
-    patches = tf.nn.conv2d(
-        x,
-        tf.constant(
-            np.eye(size, dtype=np.float32).reshape(
-                height, width, channels, size
-            )
-        ),
-        strides,
-        "SAME",
+    each = np.eye(size, dtype=np.float32)
+    patches = convolution(
+        x, each.reshape(height, width, channels, size), strides, padding
     )
     batch, rows, columns, _ = patches.shape
     product = tf.matmul(
@@ -81,13 +100,12 @@ def _by_patches(x, shape, kernel, strides):
     return tf.reshape(product, (batch, rows, columns, filters))
 
 
-def _by_rows(x, shape, kernel, strides):
+def _by_rows(x, shape, kernel, strides, padding):
     """Sum over the kernel's rows: patches one row high, times that row."""
     height, width, channels, filters = shape
     batch, rows_in, columns_in, _ = x.shape
     rows, columns = -(-rows_in // strides), -(-columns_in // strides)
-    top, bottom = _padding(rows_in, height, strides)
-    left, right = _padding(columns_in, width, strides)
+    (top, bottom), (left, right) = _paddings(x, height, width, strides, padding)
     # Whole steps of the stride, for `_every`.
     bottom = max(bottom, height - 1 + rows * strides - rows_in - top)
     right = max(right, width - 1 + columns * strides - columns_in - left)
@@ -124,8 +142,18 @@ def _by_rows(x, shape, kernel, strides):
     return tf.reshape(total, (batch, rows, columns, filters))
 
 
-def _padding(size, kernel, stride):
-    """Return what "same" padding adds before and after."""
+def _paddings(x, height, width, strides, padding):
+    """Return the zeros (before, after) the rows and the columns."""
+    if padding == "symmetric":
+        return (height // 2,) * 2, (width // 2,) * 2
+    _, rows, columns, _ = x.shape
+    return (
+        _same_padding(rows, height, strides),
+        _same_padding(columns, width, strides),
+    )
+
+
+def _same_padding(size, kernel, stride):
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 

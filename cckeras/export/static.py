@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from cckeras.backbones import backbone
 from cckeras.export.low_rank import LowRank
+from cckeras.export.mixed import convolution
 from cckeras.export.network import Network, Norm
 
 
@@ -77,12 +78,12 @@ class StaticLayers:
             if isinstance(kernel, LowRank)
         }
 
-    def conv(self, x, filters, kernel_size, *, strides=1, name):
+    def conv(self, x, filters, kernel_size, *, strides=1, padding="same", name):
         del filters, kernel_size
         kernel = self.kernels[name]
         if isinstance(kernel, LowRank):
-            return kernel.convolution(x, strides)
-        return tf.nn.conv2d(x, tf.constant(kernel), strides, "SAME")
+            return kernel.convolution(x, strides, padding)
+        return convolution(x, kernel, strides, padding)
 
     def norm(self, x, *, name):
         norm = self.norms[name]

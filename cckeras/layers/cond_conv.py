@@ -32,8 +32,11 @@ class CondConv2D(keras.layers.Layer):
     Args:
         filters: number of output channels.
         kernel_size: integer or pair.
-        strides, padding, data_format, dilation_rate, groups, use_bias:
-            as in `keras.layers.Conv2D`. The bias belongs to a task.
+        strides, data_format, dilation_rate, groups, use_bias: as in
+            `keras.layers.Conv2D`. The bias belongs to a task.
+        padding: `"valid"` or `"same"` as in `keras.layers.Conv2D`, or
+            `"symmetric"`, PyTorch's: as many zeros before as after, for odd
+            kernels. It differs from `"same"` where strides skip pixels.
         kernel_initializer, bias_initializer: for the first task's kernel,
             for `expert_start="random"`, and for every task's bias.
         kernel_regularizer, bias_regularizer: for what the task in hand owns.
@@ -98,15 +101,22 @@ class CondConv2D(keras.layers.Layer):
             filters,
             kernel_size,
             strides=strides,
-            padding=padding,
+            padding="same" if padding == "symmetric" else padding,
             data_format=data_format,
             dilation_rate=dilation_rate,
             groups=groups,
         )
+        if padding == "symmetric" and not all(
+            size % 2 for size in plain.kernel_size
+        ):
+            raise ValueError(
+                "Expected an odd kernel_size with padding='symmetric'. "
+                f"Received: kernel_size={kernel_size}"
+            )
         self.filters = plain.filters
         self.kernel_size = plain.kernel_size
         self.strides = plain.strides
-        self.padding = plain.padding
+        self.padding = padding if padding == "symmetric" else plain.padding
         self.data_format = plain.data_format
         self.dilation_rate = plain.dilation_rate
         self.groups = plain.groups
@@ -229,7 +239,8 @@ class CondConv2D(keras.layers.Layer):
             self.filters,
             self.kernel_size,
             strides=self.strides,
-            padding=self.padding,
+            # Symmetric padding gives images of the same size.
+            padding="valid" if self.padding == "valid" else "same",
             data_format=self.data_format,
             dilation_rate=self.dilation_rate,
             groups=self.groups,

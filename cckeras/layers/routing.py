@@ -83,6 +83,28 @@ def mix(routing, experts):
     return ops.reshape(mixed, shape)
 
 
+def padded(x, kernel_size, geometry: Geometry):
+    """Add the zeros of symmetric padding, which no backend has.
+
+    Args:
+        x: `[B, H, W, Cin]`.
+        kernel_size: `(kh, kw)`, odd.
+        geometry: strides and the like.
+
+    Returns:
+        x and the padding to convolve it with, `"same"` or `"valid"`.
+    """
+    if geometry.padding != "symmetric":
+        return x, geometry.padding
+    if tuple(geometry.strides) == (1, 1) or tuple(kernel_size) == (1, 1):
+        return x, "same"  # It is the same, and costs no copy.
+    rows, columns = (
+        (dilation * (size // 2),) * 2
+        for size, dilation in zip(kernel_size, geometry.dilation, strict=True)
+    )
+    return ops.pad(x, ((0, 0), rows, columns, (0, 0))), "valid"
+
+
 def routed_convolution(x, weights: TaskWeights, geometry: Geometry):
     """Convolve images with their task's, or their own, mixed kernel.
 
@@ -97,13 +119,14 @@ def routed_convolution(x, weights: TaskWeights, geometry: Geometry):
     first = geometry.data_format == "channels_first"
     if first:
         x = ops.transpose(x, (0, 2, 3, 1))
-    routing = routing_weights(x, weights)
+    routing = routing_weights(x, weights)  # Of the image without padding.
+    x, padding = padded(x, weights.experts[0].shape[:2], geometry)
     if routing is not None and len(routing.shape) == 2:
         y = per_image_convolution(
             x,
             mix(routing, weights.experts),
             geometry.strides,
-            geometry.padding,
+            padding,
             geometry.dilation,
             geometry.groups,
             geometry.implementation,
@@ -117,7 +140,7 @@ def routed_convolution(x, weights: TaskWeights, geometry: Geometry):
             x,
             kernel,
             strides=geometry.strides,
-            padding=geometry.padding,
+            padding=padding,
             dilation_rate=geometry.dilation,
             data_format="channels_last",
         )

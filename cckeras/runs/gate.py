@@ -100,11 +100,19 @@ def seeing_model(model: keras.Model) -> keras.Model:
     parts = []
     for layer in model.layers:
         if isinstance(layer, TaskConv2D | keras.layers.Conv2D):
-            x = layer.input
+            x = _unpadded(layer.input)
             mean = ops.mean(x, (1, 2))
             variance = ops.mean(x * x, (1, 2)) - mean * mean
             parts += [mean, ops.sqrt(ops.relu(variance))]
     return keras.Model(model.input, ops.concatenate(parts, -1))
+
+
+def _unpadded(x):
+    """Return a tensor before the padding that a convolution does as a layer
+    of its own."""
+    layer = x._keras_history.operation
+    padding = isinstance(layer, keras.layers.ZeroPadding2D)
+    return layer.input if padding else x
 
 
 def see(seeing: keras.Model, images: np.ndarray) -> np.ndarray:

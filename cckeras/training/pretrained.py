@@ -1,31 +1,42 @@
-"""A run that starts from the first task of another run."""
+"""A run that starts from the first task of another run, or a weights file."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
 
 from cckeras.errors import InputError
 from cckeras.methods.base import Method
 from cckeras.runs.records import Probe
 from cckeras.runs.run import Run, network_record
-from cckeras.runs.unforgetting import probe_logits
+from cckeras.runs.unforgetting import PROBE_IMAGES, probe_logits
 from cckeras.task import Task
+from cckeras.training.weights_files import IMAGENET, open_weights
 
 SAME = ("backbone", "image_size", "mean", "std")
+IMAGENET_CLASSES = 1000
 
 
 def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
-    """Commit another run's first task as this run's first.
+    """Commit another run's first task, or a file's network, as the first.
 
     Later tasks stand on it as on any first task; it is not trained again.
 
     Args:
         run: a run without tasks.
         method: the run's method, without tasks.
-        source_path: folder of the other run, of any method.
+        source_path: folder of the other run, of any method; or what
+            `open_weights` takes.
         here: the environment of this process.
 
     Raises:
-        InputError: if the other run has no task, or its network is another.
+        InputError: if the other run has no task, or its network is another,
+            or that of the file.
     """
+    if source_path == IMAGENET or not Path(source_path).is_dir():
+        _adopt_weights(run, method, source_path, here)
+        return
     source = open_source(source_path, run.config)
     record = source.records[0]
     task = Task.from_record(record)
@@ -71,6 +82,45 @@ def open_source(source_path: str, config: dict) -> Run:
                 f"--config.{key} to that, or choose another run."
             )
     return source
+
+
+def _adopt_weights(run, method, source, here):
+    with open_weights(source, run.config) as weights:
+        name = "pretrained"
+        if weights.classes == IMAGENET_CLASSES:
+            name = IMAGENET
+        places = range(weights.classes)
+        task = Task(name, 1, tuple(f"class {place}" for place in places))
+        method.grow(task)
+        wanted = method.values(task)
+        shapes = {_plain(key): array.shape for key, array in wanted.items()}
+        values = weights.values(shapes)
+    values = {f"{name}/{key}": array for key, array in values.items()}
+    method.assign(task, _renamed(values, wanted))
+    images = _noise(run.config["image_size"])
+    run.commit(
+        method,
+        {
+            **network_record(method, task, here),
+            "phases": [],
+            "data": None,
+            "metrics": {"validation_accuracy": None, "test_accuracy": None},
+            "pretrained_from": weights.origin,
+        },
+        Probe(images, probe_logits(method.task_model(name), images)),
+    )
+
+
+def _noise(size):
+    """Return images in 0..255: such weights come without pictures."""
+    shape = (PROBE_IMAGES, size, size, 3)
+    return np.random.default_rng(0).integers(0, 256, shape).astype("float32")
+
+
+def _plain(name):
+    """Return `layer/variable` as `scratch` calls it."""
+    layer, variable = name.split("/")[-2:]
+    return f"{layer}/{'kernel' if variable == 'expert' else variable}"
 
 
 def _renamed(values, wanted):

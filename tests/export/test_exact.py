@@ -36,14 +36,20 @@ def layers_of(tables, number):
     ("kernel", "strides"), [(3, 1), (3, 2), (1, 1), (1, 2), (5, 1)]
 )
 @pytest.mark.parametrize("channels", [3, 12])
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
 def test_a_convolution_is_that_of_the_oracle(
-    rng, size, kernel, strides, channels
+    rng, size, kernel, strides, channels, padding
 ):
     conv = convolution(rng, "ab", (kernel, kernel, channels, 5), routed=True)
     layers = layers_of(Tables({"b": network(rng, conv)}), 0)
     image = normal(rng, *size, channels)
     result = layers.conv(
-        tf.constant(image[None]), 5, kernel, strides=strides, name="conv"
+        tf.constant(image[None]),
+        5,
+        kernel,
+        strides=strides,
+        padding=padding,
+        name="conv",
     )
     routing = oracle.sigmoid(
         image.mean((0, 1), dtype=np.float64) @ conv.router_kernel
@@ -51,7 +57,7 @@ def test_a_convolution_is_that_of_the_oracle(
     )
     mixed = np.tensordot(routing, np.stack(list(conv.experts.values())), 1)
     expected = oracle.convolution(
-        image, mixed, (strides, strides), "same", (1, 1), 1
+        image, mixed, (strides, strides), padding, (1, 1), 1
     )
     np.testing.assert_allclose(result[0], expected, rtol=1e-4, atol=1e-4)
 

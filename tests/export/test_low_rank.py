@@ -33,8 +33,9 @@ def some(rng, count=9, channels=5):
 
 @pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("channels", [3, 12])
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
 def test_with_all_directions_it_is_the_routed_convolution(
-    rng, strides, channels
+    rng, strides, channels, padding
 ):
     conv = convolution(rng, channels=channels)
     fitted = some(rng, channels=channels)
@@ -46,15 +47,15 @@ def test_with_all_directions_it_is_the_routed_convolution(
             image,
             np.tensordot(weights, kernels, 1),
             (strides, strides),
-            "same",
+            padding,
             (1, 1),
             1,
         )
         for image, weights in zip(images, routing_of(conv, images), strict=True)
     ]
-    many = routed.convolution(tf.constant(images), strides)
+    many = routed.convolution(tf.constant(images), strides, padding)
     np.testing.assert_allclose(many, expected, rtol=1e-3, atol=1e-3)
-    one = routed.convolution(tf.constant(images[:1]), strides)
+    one = routed.convolution(tf.constant(images[:1]), strides, padding)
     np.testing.assert_allclose(one[0], expected[0], rtol=1e-3, atol=1e-3)
 
 

@@ -22,6 +22,10 @@ def convolution(image, kernel, strides, padding, dilation, groups):
     if padding == "same":
         top, out_h = padding_before(height, kh, strides[0], dilation[0])
         left, out_w = padding_before(width, kw, strides[1], dilation[1])
+    elif padding == "symmetric":
+        top, left = kh // 2 * dilation[0], kw // 2 * dilation[1]
+        out_h = int(np.ceil(height / strides[0]))
+        out_w = int(np.ceil(width / strides[1]))
     else:
         top = left = 0
         out_h = (height - (kh - 1) * dilation[0] - 1) // strides[0] + 1

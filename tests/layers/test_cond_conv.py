@@ -78,6 +78,35 @@ def test_image_routing_equals_the_oracle(geometry, form, rng):
     )
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("strides", [1, 2, 3])
+@pytest.mark.parametrize("size", [(6, 8), (5, 6), (2, 2)])
+def test_symmetric_padding_equals_the_oracle(size, strides, form, rng):
+    # Routing is by the image alone: zeros around it must not enter the mean.
+    for kernel, options in (
+        (1, {}),
+        (3, {"groups": 2}),
+        ((5, 3), {"data_format": "channels_first"}),
+    ):
+        layer = grown(
+            rng,
+            kernel_size=kernel,
+            strides=strides,
+            padding="symmetric",
+            implementation=form,
+            **options,
+        )
+        shape = (CHANNELS, *size) if options.get("data_format") else None
+        images = rng.standard_normal((2, *(shape or (*size, CHANNELS))))
+        images = images.astype("float32")
+        for task in "ac":
+            found = answer(layer, images, task)
+            assert found.shape == layer.compute_output_shape(images.shape)
+            np.testing.assert_allclose(
+                found, oracle.of_layer(layer, task, images), **CLOSE
+            )
+
+
 @pytest.mark.parametrize("geometry", ["same", "groups", "channels_first"])
 @pytest.mark.parametrize("own_expert", ["routed", "added"])
 @pytest.mark.parametrize("routing", ["image", "task"])

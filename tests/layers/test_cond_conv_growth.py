@@ -268,6 +268,7 @@ def test_wrong_choices_are_named(argument):
     [
         {"filters": 0},
         {"padding": "causal"},
+        {"padding": "symmetric", "kernel_size": (3, 2)},
         {"strides": 2, "dilation_rate": 2},
         {"groups": 3},
         {"kernel_size": (3, 0)},
