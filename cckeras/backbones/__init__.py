@@ -5,10 +5,15 @@ the factory `layers` for its convolutions and normalisations (factory.py).
 """
 
 from cckeras.backbones.conv4 import conv4
+from cckeras.backbones.efficientnet_lite0 import efficientnet_lite0
 from cckeras.backbones.resnet18 import resnet18
 from cckeras.errors import choose
 
-BACKBONES = {"conv4": conv4, "resnet18": resnet18}
+BACKBONES = {
+    "conv4": conv4,
+    "resnet18": resnet18,
+    "efficientnet_lite0": efficientnet_lite0,
+}
 
 
 def backbone(name: str):

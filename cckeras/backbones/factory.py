@@ -33,6 +33,12 @@ class LayerFactory:
 
     def conv(self, x, filters, kernel_size, *, strides=1, name):
         """Return a "same" convolution without a bias of `x`."""
+        return self.own_conv(
+            x, filters, kernel_size, strides=strides, name=name
+        )
+
+    def own_conv(self, x, filters, kernel_size, *, strides=1, name):
+        """Return the same, with a kernel that every task owns for itself."""
         layer = keras.layers.Conv2D(
             filters,
             kernel_size,
@@ -44,11 +50,26 @@ class LayerFactory:
         )
         return self._apply(layer, x)
 
-    def norm(self, x, *, name):
-        """Return batch-normalised `x`; the moving variance is the biased one."""
-        layer = BatchNorm(
-            momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, name=name
+    def depthwise(self, x, kernel_size, *, strides=1, name):
+        """Return a "same" convolution of each channel alone, without a bias.
+
+        Every task owns its kernel for itself.
+        """
+        layer = keras.layers.DepthwiseConv2D(
+            kernel_size,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            depthwise_initializer=self.initializer(
+                f"{name}/kernel", kernel_size * kernel_size
+            ),
+            name=name,
         )
+        return self._apply(layer, x)
+
+    def norm(self, x, *, name, epsilon=NORM_EPSILON):
+        """Return batch-normalised `x`; the moving variance is the biased one."""
+        layer = BatchNorm(momentum=NORM_MOMENTUM, epsilon=epsilon, name=name)
         return self._apply(layer, x)
 
     def head(self, features, classes: int):
@@ -70,7 +91,7 @@ class LayerFactory:
 
 
 class BankFactory(LayerFactory):
-    """Convolutions are one task's views of shared kernel banks.
+    """Convolutions (`conv`) are one task's views of shared kernel banks.
 
     Args:
         seed: as in `LayerFactory`.

@@ -1,31 +1,42 @@
-"""A run that starts from the first task of another run."""
+"""A run that starts from the first task of another run, or from ImageNet."""
 
 from __future__ import annotations
 
+from cckeras.backbones.lite0_weights import imagenet_values
 from cckeras.errors import InputError
 from cckeras.methods.base import Method
 from cckeras.runs.records import Probe
 from cckeras.runs.run import Run, network_record
-from cckeras.runs.unforgetting import probe_logits
+from cckeras.runs.unforgetting import PROBE_IMAGES, probe_logits
 from cckeras.task import Task
+from cckeras.training.imagenet import (
+    IMAGENET,
+    check_imagenet_start,
+    imagenet_probe,
+    imagenet_task,
+)
 
 SAME = ("backbone", "image_size", "mean", "std")
 
 
 def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
-    """Commit another run's first task as this run's first.
+    """Commit another run's first task, or ImageNet, as this run's first.
 
     Later tasks stand on it as on any first task; it is not trained again.
 
     Args:
         run: a run without tasks.
         method: the run's method, without tasks.
-        source_path: folder of the other run, of any method.
+        source_path: folder of the other run, of any method; or "imagenet".
         here: the environment of this process.
 
     Raises:
-        InputError: if the other run has no task, or its network is another.
+        InputError: if the other run has no task, or its network is another;
+            or if the ImageNet weights are not there, or of another network.
     """
+    if source_path == IMAGENET:
+        _adopt_imagenet(run, method, here)
+        return
     source = Run.open(source_path)
     if not source.records:
         raise InputError(
@@ -53,6 +64,26 @@ def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
             "data": record["data"],
             "metrics": record["metrics"],
             "pretrained_from": source.settings["id"],
+        },
+        Probe(images, probe_logits(method.task_model(task.name), images)),
+    )
+
+
+def _adopt_imagenet(run, method, here):
+    check_imagenet_start(run.config)
+    task = imagenet_task()
+    values = {f"{task.name}/{k}": v for k, v in imagenet_values().items()}
+    method.grow(task)
+    method.assign(task, _renamed(values, method.values(task)))
+    images = imagenet_probe(run.config, PROBE_IMAGES)
+    run.commit(
+        method,
+        {
+            **network_record(method, task, here),
+            "phases": [],
+            "data": None,
+            "metrics": {"validation_accuracy": None, "test_accuracy": None},
+            "pretrained_from": IMAGENET,
         },
         Probe(images, probe_logits(method.task_model(task.name), images)),
     )
