@@ -143,7 +143,8 @@ def _part(storage, tensor):
         for length, stride in zip(shape, strides, strict=True)
     )
     size = math.prod(shape)
-    if not (0 <= tensor.offset <= last < len(storage) and size):
+    fits = 0 <= tensor.offset <= last < len(storage)
+    if not (fits and 0 < size <= len(storage)):
         raise ValueError("a tensor outside its storage")
     return np.lib.stride_tricks.as_strided(
         storage[tensor.offset :],

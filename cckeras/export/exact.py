@@ -42,7 +42,8 @@ class ExactLayers:
             routing = routing * self._fields[f"{name}/expert_scale"]
         return mixed_convolution(x, routing, self.tables.banks[name], strides)
 
-    def norm(self, x, *, name):
+    def norm(self, x, *, name, epsilon=None):
+        del epsilon
         scale, offset = (
             tf.reshape(self._fields[f"{name}/{part}"], (1, 1, 1, -1))
             for part in ("scale", "offset")

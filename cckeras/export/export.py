@@ -17,6 +17,7 @@ from cckeras.export.description import describe
 from cckeras.export.exact import exact_network
 from cckeras.export.forms import (
     AUTO,
+    EXACT,
     FOLDED,
     LOW_RANK,
     Choice,
@@ -179,7 +180,7 @@ def _samples(forms, places, data):
     found = []
     for name, form in forms.items():
         train = data[name].train
-        if form.layers is None or form.ranks or not len(train):
+        if form.name in (EXACT, LOW_RANK) or not len(train):
             raise InputError(
                 "Expected tasks with constant kernels and training images for "
                 f"--quantize=int8. Received: {name!r}, which has not. Give "

@@ -26,16 +26,17 @@ TEMPERATURES = 2.0 ** np.arange(-2, 7)
 
 class WatchedLayers(StaticLayers):
     """They keep the mean and the standard deviation `[B, C]` of what enters
-    each convolution, in `seen`."""
+    each convolution of the banks that does not narrow it, in `seen`."""
 
     def __init__(self, layers: StaticLayers):
         super().__init__(layers.network, layers.kernels, layers.norms)
         self.seen = []
 
     def conv(self, x, filters, kernel_size, *, strides=1, name):
-        mean = tf.reduce_mean(x, (1, 2))
-        variance = tf.reduce_mean(x * x, (1, 2)) - mean * mean
-        self.seen += [mean, tf.sqrt(tf.nn.relu(variance))]
+        if x.shape[-1] <= filters:
+            mean = tf.reduce_mean(x, (1, 2))
+            variance = tf.reduce_mean(x * x, (1, 2)) - mean * mean
+            self.seen += [mean, tf.sqrt(tf.nn.relu(variance))]
         return super().conv(x, filters, kernel_size, strides=strides, name=name)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from cckeras.data.sources import TaskData
+from cckeras.export.depthwise import run_time_depthwise
 from cckeras.export.forms import Form, plain_layers
 from cckeras.export.gate import Gate, fit_gate
 from cckeras.export.mixed import run_time_convolution
@@ -128,7 +129,15 @@ class CandidateLayers:
             strides,
         )
 
-    def norm(self, x, *, name):
+    own_conv = conv
+
+    def depthwise(self, x, kernel_size, *, strides=1, name):
+        kernels = self._stack.kernel(name, slice(None), self._tasks)
+        taps = tf.reshape(kernels, (x.shape[0], -1, x.shape[-1]))
+        return run_time_depthwise(x, taps, kernel_size, strides)
+
+    def norm(self, x, *, name, epsilon=None):
+        del epsilon
         scale, offset = (
             self._fields[f"{name}/{part}"][:, None, None]
             for part in ("scale", "offset")

@@ -86,14 +86,14 @@ def _by_rows(x, shape, kernel, strides):
     height, width, channels, filters = shape
     batch, rows_in, columns_in, _ = x.shape
     rows, columns = -(-rows_in // strides), -(-columns_in // strides)
-    top, bottom = _padding(rows_in, height, strides)
-    left, right = _padding(columns_in, width, strides)
+    top, bottom = padding(rows_in, height, strides)
+    left, right = padding(columns_in, width, strides)
     if top + bottom + left + right:
         x = tf.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
     tall = x.shape[1]
     reach = (columns - 1) * strides + 1
     shifted = [
-        _every(
+        every(
             tf.slice(x, (0, 0, column, 0), (batch, tall, reach, channels)),
             (1, strides),
         )
@@ -103,7 +103,7 @@ def _by_rows(x, shape, kernel, strides):
     depth = (rows - 1) * strides + 1
     total = None
     for row in range(height):
-        patches = _every(
+        patches = every(
             tf.slice(
                 joined,
                 (0, row, 0, 0),
@@ -119,13 +119,13 @@ def _by_rows(x, shape, kernel, strides):
     return tf.reshape(total, (batch, rows, columns, filters))
 
 
-def _padding(size, kernel, stride):
+def padding(size, kernel, stride):
     """Return what "same" padding adds before and after."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
-def _every(x, strides):
+def every(x, strides):
     """Return every n-th row and column; XNNPACK slices by steps of one only,
     but pools by any."""
     if strides == (1, 1):
