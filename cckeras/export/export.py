@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cckeras.benchmarks.base import Benchmark
+from cckeras.data.sources import TaskData
 from cckeras.errors import CheckError, InputError
 from cckeras.export import image_classifier, metadata
 from cckeras.export.answers import keras_answers, static_answers
@@ -64,7 +65,7 @@ def export_run(
     progress("loading the run")
     method = run.load(tuple(dict.fromkeys(needed)))
     source = Input.of(run.config)
-    data = {name: benchmark.load(name) for name in tasks}
+    data = {name: _data(run, benchmark, name) for name in tasks}
     choice = _choice(options)
     forms = choose_forms(source, method, data, choice, progress)
     costs = {}
@@ -94,7 +95,9 @@ def export_run(
     temporary = output.with_name(f"{files.TEMPORARY}{output.name}")
     try:
         files.write(temporary, metadata.append(model, description, attached))
-        _compare(temporary, description, method, forms, finder, data, progress)
+        _compare(
+            run, temporary, description, method, forms, finder, data, progress
+        )
         files.write(temporary, metadata.append(model, description, attached))
         files.rename(temporary, output)
     finally:
@@ -103,7 +106,15 @@ def export_run(
     return description
 
 
-def _compare(path, description, method, forms, finder, data, progress):
+def _data(run, benchmark, name):
+    record = run.record(name)
+    if record["data"] is None and name not in benchmark.tasks:
+        size = run.config["image_size"]
+        return TaskData.without_images(record["classes"], size)
+    return benchmark.load(name)
+
+
+def _compare(run, path, description, method, forms, finder, data, progress):
     """Complete the description by how the file compares with Keras."""
     opened = Opened(path)
     exactly = description["quantization"] == "none"
@@ -115,7 +126,13 @@ def _compare(path, description, method, forms, finder, data, progress):
         if forms[name].name in (FOLDED, LOW_RANK):
             source = Input.of(method.config)
             reference = static_answers(source, forms[name].layers)
-        parity = opened.compare(name, reference, model, data[name].test)
+        parity = opened.compare(
+            name,
+            reference,
+            model,
+            data[name].test,
+            run.probe(name).images,
+        )
         entry["parity"] = asdict(parity)
         _check(f"task {name!r} to answer", parity.difference, exactly)
     if finder is not None:
