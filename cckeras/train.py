@@ -93,11 +93,12 @@ def _learn(options, config, tasks, folder):
     cost = _print_cost(options, config, tasks, folder)
     method = run.new_method()
     done = [task.name for task in run.tasks]
+    before = len(done) or int(bool(config.get("pretrained")))
     planned = {
         name: method.planned_phases(number)
         for number, name in enumerate(
             [name for name in tasks.tasks if name not in done],
-            len(done) + 1,
+            before + 1,
         )
     }
     with RunProgress(planned, config["epochs"]) as progress:

@@ -6,6 +6,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+from unittest import mock
+
 import hypothesis
 import pytest
 
@@ -33,3 +35,13 @@ def rng():
     import numpy as np
 
     return np.random.default_rng(2020)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _small_pictures():
+    """Recipes for pictures are those without the extra of ImageNet weights,
+    whose network would take minutes to train."""
+    with mock.patch(
+        "cckeras.configs.image_folder.installed", return_value=False
+    ):
+        yield

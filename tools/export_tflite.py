@@ -52,6 +52,8 @@ Example:
       --target=mediapipe
 """
 TARGETS = ("litert", "mediapipe")
+# More layers than this are not named one by one.
+MANY = 6
 
 
 def main(arguments: list[str]) -> None:
@@ -62,7 +64,9 @@ def main(arguments: list[str]) -> None:
     options.add_text("target", "litert", f"one of {', '.join(TARGETS)}")
     options.add_text("quantize", "none", f"one of {', '.join(QUANTIZATIONS)}")
     options.add_text(
-        "tasks", None, "names of tasks, with commas; all if absent"
+        "tasks",
+        None,
+        "names of tasks, with commas; all that were learned from pictures if absent",
     )
     options.add_text("data_dir", None, "folder with the data, as in training")
     options.add_decimal(
@@ -79,7 +83,9 @@ def main(arguments: list[str]) -> None:
     output = check_output(options.output)
     check_writable(options.json)
     records = open_learned(folder)
-    tasks = [record["name"] for record in records.records]
+    # Weights that came without pictures are there to start from.
+    learned = [r for r in records.records if r["data"] is not None]
+    tasks = [record["name"] for record in learned or records.records]
     if options.tasks is not None:
         tasks = chosen_tasks(options.tasks, records)
     if options.target == "mediapipe" and len(tasks) != 1 and not options.split:
@@ -237,6 +243,8 @@ def print_result(result: dict, output: Path) -> None:
 def form_of(task: dict) -> str:
     """Return a task's form, with the layers where an image decides."""
     ranks = [f"{layer}:{rank}" for layer, rank in task["ranks"].items()]
+    if len(ranks) > MANY and len(set(task["ranks"].values())) == 1:
+        ranks = [f"{len(ranks)} layers{ranks[0][ranks[0].rindex(':') :]}"]
     return " ".join([task["form"], *ranks])
 
 

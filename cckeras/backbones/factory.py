@@ -44,6 +44,19 @@ class LayerFactory:
         Returns:
             `[B, ceil(H / strides), ceil(W / strides), filters]`.
         """
+        return self.own_conv(
+            x,
+            filters,
+            kernel_size,
+            strides=strides,
+            padding=padding,
+            name=name,
+        )
+
+    def own_conv(
+        self, x, filters, kernel_size, *, strides=1, padding="same", name
+    ):
+        """Return the same, with a kernel that every task owns for itself."""
         if padding == "symmetric" and strides > 1 and kernel_size > 1:
             pad = keras.layers.ZeroPadding2D(
                 kernel_size // 2, name=f"{name}_pad"
@@ -60,11 +73,26 @@ class LayerFactory:
         )
         return self._apply(layer, x)
 
-    def norm(self, x, *, name):
-        """Return batch-normalised `x`; the moving variance is the biased one."""
-        layer = BatchNorm(
-            momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, name=name
+    def depthwise(self, x, kernel_size, *, strides=1, name):
+        """Return a "same" convolution of each channel alone, without a bias.
+
+        Every task owns its kernel for itself.
+        """
+        layer = keras.layers.DepthwiseConv2D(
+            kernel_size,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            depthwise_initializer=self.initializer(
+                f"{name}/kernel", kernel_size * kernel_size
+            ),
+            name=name,
         )
+        return self._apply(layer, x)
+
+    def norm(self, x, *, name, epsilon=NORM_EPSILON):
+        """Return batch-normalised `x`; the moving variance is the biased one."""
+        layer = BatchNorm(momentum=NORM_MOMENTUM, epsilon=epsilon, name=name)
         return self._apply(layer, x)
 
     def head(self, features, classes: int):
@@ -86,7 +114,7 @@ class LayerFactory:
 
 
 class BankFactory(LayerFactory):
-    """Convolutions are one task's views of shared kernel banks.
+    """Convolutions (`conv`) are one task's views of shared kernel banks.
 
     Args:
         seed: as in `LayerFactory`.

@@ -19,7 +19,9 @@ def multiply_adds(model: keras.Model) -> int:
     for layer in model.layers:
         if isinstance(layer, keras.layers.Dense):
             total += math.prod(layer.kernel.shape)
-        elif isinstance(layer, keras.layers.Conv2D):
+        elif isinstance(
+            layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D
+        ):
             total += _pixels(layer) * math.prod(layer.kernel.shape)
         elif isinstance(layer, TaskConv2D):
             weights = layer.weights_in_use

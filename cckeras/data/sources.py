@@ -91,6 +91,18 @@ class TaskData:
     validation: Split
     test: Split
 
+    @classmethod
+    def without_images(cls, classes, size: int) -> TaskData:
+        """Return that of a task whose weights came without pictures.
+
+        Args:
+            classes: names.
+            size: height and width of the images that there are none of.
+        """
+        images = ArrayImages(np.zeros((0, size, size, 3), np.uint8))
+        none = Split(images, np.zeros(0, np.int64))
+        return cls(tuple(classes), none, none, none)
+
     def fingerprint(self) -> str:
         """Return a SHA-256 over the fingerprints of the three splits."""
         parts = [self.train, self.validation, self.test]

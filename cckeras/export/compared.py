@@ -37,8 +37,17 @@ class RandomLayers:
         kernel = self._values(shape) * (2 / math.prod(shape[:3])) ** 0.5
         return convolution(x, kernel, strides, padding)
 
-    def norm(self, x, *, name):
+    own_conv = conv
+
+    def depthwise(self, x, kernel_size, *, strides=1, name):
         del name
+        shape = (kernel_size, kernel_size, x.shape[-1], 1)
+        kernel = tf.constant(self._values(shape) / kernel_size)
+        steps = (1, strides, strides, 1)
+        return tf.nn.depthwise_conv2d(x, kernel, steps, "SAME")
+
+    def norm(self, x, *, name, epsilon=None):
+        del name, epsilon
         channels = x.shape[-1]
         self.parameters += 2 * channels
         scale = np.linspace(0.9, 1.1, channels, dtype=np.float32)

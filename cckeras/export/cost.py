@@ -12,7 +12,7 @@ from cckeras.commands import silenced
 from cckeras.export.compared import plain_model
 from cckeras.export.convert import to_tflite
 from cckeras.export.exact import exact_network
-from cckeras.export.forms import EXACT, FOLDED, Form
+from cckeras.export.forms import EXACT, FOLDED, Form, exact_layers
 from cckeras.export.static import Input, static_network
 from cckeras.export.tables import Tables
 
@@ -37,10 +37,11 @@ def relative_costs(
     routed = {n: f for n, f in forms.items() if not f.network.constant}
     if not routed:
         return {}
-    tables = Tables({name: form.network for name, form in routed.items()})
+    networks = {name: form.network for name, form in routed.items()}
+    classes = max(len(network.head_bias) for network in networks.values())
     models = {
-        FOLDED: plain_model(source, tables.classes),
-        EXACT: to_tflite({"classify": exact_network(source, tables)}),
+        FOLDED: plain_model(source, classes),
+        EXACT: to_tflite({"classify": _exact(source, networks)}),
     }
     labels = {name: _label(form) for name, form in routed.items()}
     for name, form in routed.items():
@@ -57,6 +58,13 @@ def relative_costs(
     }
 
 
+def _exact(source, networks):
+    largest = max(networks.values(), key=lambda n: len(n.head_bias))
+    if largest.own:
+        return static_network(source, exact_layers(largest))
+    return exact_network(source, Tables(networks))
+
+
 def _label(form):
     if not form.ranks:
         return form.name
@@ -64,18 +72,20 @@ def _label(form):
 
 
 def _medians(source, models):
-    calls = {}
+    calls, tabled = {}, set()
     for label, model in models.items():
         with silenced():
             interpreter = Interpreter(model_content=model, num_threads=1)
             interpreter.allocate_tensors()
         calls[label] = interpreter.get_signature_runner("classify")
+        if len(interpreter.get_input_details()) > 1:
+            tabled.add(label)
     seconds = {label: [] for label in calls}
     image = {"image": np.zeros((1, source.size, source.size, 3), np.float32)}
     task = {"task": np.zeros(1, np.int32)}
     for _ in range(ROUNDS):
         for label, call in calls.items():
-            inputs = {**image, **task} if label == EXACT else image
+            inputs = {**image, **task} if label in tabled else image
             start = time.perf_counter()
             call(**inputs)
             seconds[label].append(time.perf_counter() - start)

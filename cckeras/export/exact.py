@@ -44,7 +44,8 @@ class ExactLayers:
             x, routing, self.tables.banks[name], strides, padding
         )
 
-    def norm(self, x, *, name):
+    def norm(self, x, *, name, epsilon=None):
+        del epsilon
         scale, offset = (
             tf.reshape(self._fields[f"{name}/{part}"], (1, 1, 1, -1))
             for part in ("scale", "offset")

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cckeras.benchmarks.base import Benchmark
+from cckeras.data.sources import TaskData
 from cckeras.errors import CheckError, InputError
 from cckeras.export import image_classifier, metadata
 from cckeras.export.answers import keras_answers, static_answers
@@ -17,6 +18,7 @@ from cckeras.export.description import describe
 from cckeras.export.exact import exact_network
 from cckeras.export.forms import (
     AUTO,
+    EXACT,
     FOLDED,
     LOW_RANK,
     Choice,
@@ -65,7 +67,7 @@ def export_run(
         needed = [run.records[0]["name"], *needed]
     method = run.load(tuple(dict.fromkeys(needed)))
     source = Input.of(run.config)
-    data = {name: benchmark.load(name) for name in tasks}
+    data = {name: _data(run, benchmark, name) for name in tasks}
     choice = _choice(options)
     forms = choose_forms(source, method, data, choice, progress)
     costs = {}
@@ -95,7 +97,9 @@ def export_run(
     temporary = output.with_name(f"{files.TEMPORARY}{output.name}")
     try:
         files.write(temporary, metadata.append(model, description, attached))
-        _compare(temporary, description, method, forms, finder, data, progress)
+        _compare(
+            run, temporary, description, method, forms, finder, data, progress
+        )
         files.write(temporary, metadata.append(model, description, attached))
         files.rename(temporary, output)
     finally:
@@ -104,7 +108,15 @@ def export_run(
     return description
 
 
-def _compare(path, description, method, forms, finder, data, progress):
+def _data(run, benchmark, name):
+    record = run.record(name)
+    if record["data"] is None and name not in benchmark.tasks:
+        size = run.config["image_size"]
+        return TaskData.without_images(record["classes"], size)
+    return benchmark.load(name)
+
+
+def _compare(run, path, description, method, forms, finder, data, progress):
     """Complete the description by how the file compares with Keras."""
     opened = Opened(path)
     exactly = description["quantization"] == "none"
@@ -116,7 +128,13 @@ def _compare(path, description, method, forms, finder, data, progress):
         if forms[name].name in (FOLDED, LOW_RANK):
             source = Input.of(method.config)
             reference = static_answers(source, forms[name].layers)
-        parity = opened.compare(name, reference, model, data[name].test)
+        parity = opened.compare(
+            name,
+            reference,
+            model,
+            data[name].test,
+            run.probe(name).images,
+        )
         entry["parity"] = asdict(parity)
         _check(f"task {name!r} to answer", parity.difference, exactly)
     if finder is not None:
@@ -181,7 +199,7 @@ def _samples(forms, places, data):
     found = []
     for name, form in forms.items():
         train = data[name].train
-        if form.layers is None or form.ranks or not len(train):
+        if form.name in (EXACT, LOW_RANK) or not len(train):
             raise InputError(
                 "Expected tasks with constant kernels and training images for "
                 f"--quantize=int8. Received: {name!r}, which has not. Give "

@@ -9,6 +9,7 @@ from cckeras.data.sources import TaskData
 from cckeras.errors import InputError
 from cckeras.export.answers import accuracy, keras_answers
 from cckeras.export.folding import Folded, Folding, constant_layers
+from cckeras.export.low_rank import every_expert
 from cckeras.export.network import Network, read_network
 from cckeras.export.static import Input, StaticLayers
 from cckeras.methods.base import Method
@@ -27,7 +28,8 @@ class Form:
             directions in some layers, the mean in the others), `folded` (the
             mean in all), or `constant` (no image decides: exact, too).
         network: the task's arrays.
-        layers: those of the task's own network; None if exact.
+        layers: those of the task's own network; None if it is a row of the
+            table of all exact tasks.
         validation: accuracy by form in percent, of the forms measured.
     """
 
@@ -38,8 +40,8 @@ class Form:
 
     @property
     def ranks(self) -> dict[str, int]:
-        """Directions of the layers where an image decides; none if exact."""
-        return self.layers.ranks if self.layers else {}
+        """Directions of the layers where an image decides, if low_rank."""
+        return self.layers.ranks if self.name == LOW_RANK else {}
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ def choose_forms(
         if choice.routing == AUTO and form.layers and exact is not None:
             allowed -= max(0.0, exact - form.validation[form.name])
         forms[name] = form
-    if choice.routing == EXACT and any(f.name == EXACT for f in forms.values()):
+    if any(form.layers is None for form in forms.values()) and (
+        choice.routing == EXACT
+    ):
         # All in one table, with their experts in the bank once.
         return {
             name: Form(EXACT, form.network, None, {})
@@ -105,13 +109,13 @@ def _form(source, method, name, data, choice, allowed):
     if network.constant:
         return Form(CONSTANT, network, constant_layers(network), {})
     if choice.routing == EXACT:
-        return Form(EXACT, network, None, {})
+        return _exact(network, {})
     folding = _folding(source, method, name, network, data)
     answers = keras_answers(method.task_model(name))
     exact = accuracy(answers, data.validation)
     measured = {EXACT: exact}
     if choice.routing == AUTO and exact is None:
-        return Form(EXACT, network, None, measured)
+        return _exact(network, measured)
     if choice.routing == LOW_RANK:
         candidates = [folding.fold(dict.fromkeys(folding.experts, choice.rank))]
     elif choice.routing == FOLDED or choice.constant:
@@ -126,7 +130,30 @@ def _form(source, method, name, data, choice, allowed):
             or folded.validation_accuracy >= exact - allowed
         ):
             return Form(form, network, folded.layers, measured)
-    return Form(EXACT, network, None, measured)
+    return _exact(network, measured)
+
+
+def _exact(network, measured):
+    """Return the exact form: a row of the table of all tasks, but where a task
+    owns kernels outside the banks, a signature of its own: those kernels, read
+    from a table, could not be constants, which XNNPACK wants."""
+    return Form(
+        EXACT,
+        network,
+        exact_layers(network) if network.own else None,
+        measured,
+    )
+
+
+def exact_layers(network: Network) -> StaticLayers:
+    """Return layers that mix a task's experts for each image."""
+    return StaticLayers(
+        network,
+        {
+            name: conv.mixed() if conv.constant else every_expert(conv)
+            for name, conv in network.convolutions.items()
+        },
+    )
 
 
 def plain_layers(

@@ -13,16 +13,17 @@ from cckeras.runs import gate
 
 class WatchedLayers(StaticLayers):
     """They keep the mean and the standard deviation `[B, C]` of what enters
-    each convolution, in `seen`, by the layer's name."""
+    each convolution that does not narrow it, in `seen`, by the layer's name."""
 
     def __init__(self, layers: StaticLayers):
         super().__init__(layers.network, layers.kernels, layers.norms)
         self.seen = {}
 
     def conv(self, x, filters, kernel_size, *, strides=1, padding="same", name):
-        mean = tf.reduce_mean(x, (1, 2))
-        variance = tf.reduce_mean(x * x, (1, 2)) - mean * mean
-        self.seen[name] = mean, tf.sqrt(tf.nn.relu(variance))
+        if x.shape[-1] <= filters:
+            mean = tf.reduce_mean(x, (1, 2))
+            variance = tf.reduce_mean(x * x, (1, 2)) - mean * mean
+            self.seen[name] = mean, tf.sqrt(tf.nn.relu(variance))
         return super().conv(
             x,
             filters,
@@ -31,6 +32,8 @@ class WatchedLayers(StaticLayers):
             padding=padding,
             name=name,
         )
+
+    own_conv = conv
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Gate:
         total = tf.constant(self.numbers.bias.astype(np.float32))
         start = 0
         # A product for each part: XNNPACK joins five tensors at most.
-        for name in self.layers.kernels:
+        for name in sorted(watched.seen):
             for part in watched.seen[name]:
                 stop = start + part.shape[-1]
                 total = total + self._product(part, slice(start, stop))

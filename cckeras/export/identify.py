@@ -11,6 +11,7 @@ import tensorflow as tf
 from cckeras.benchmarks.base import Benchmark
 from cckeras.data.sources import TaskData
 from cckeras.errors import InputError
+from cckeras.export.depthwise import run_time_depthwise
 from cckeras.export.folding import constant_layers
 from cckeras.export.forms import Form, plain_layers
 from cckeras.export.gate import Gate
@@ -156,7 +157,15 @@ class CandidateLayers:
             padding,
         )
 
-    def norm(self, x, *, name):
+    own_conv = conv
+
+    def depthwise(self, x, kernel_size, *, strides=1, name):
+        kernels = self._stack.kernel(name, slice(None), self._tasks)
+        taps = tf.reshape(kernels, (x.shape[0], -1, x.shape[-1]))
+        return run_time_depthwise(x, taps, kernel_size, strides)
+
+    def norm(self, x, *, name, epsilon=None):
+        del epsilon
         scale, offset = (
             self._fields[f"{name}/{part}"][:, None, None]
             for part in ("scale", "offset")

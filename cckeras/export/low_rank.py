@@ -26,9 +26,10 @@ class LowRank:
     Args:
         bank: `[m + 1, kh, kw, Cin, Cout]`, the mean's kernel first.
         router_kernel, router_bias: `[Cin, n]` and `[n]`, of the task.
-        directions: `[n, m + 1]`; the first column is zero.
+        directions: `[n, m + 1]`.
         offset: `[m + 1]`: the kernels' weights are
-            `routing weights @ directions + offset`, the first one is one.
+            `routing weights @ directions + offset`. Reduced, the first column
+            of directions is zero and the first weight is one.
     """
 
     bank: np.ndarray
@@ -72,6 +73,19 @@ class LowRank:
             * convolution(x, kernel, strides, padding)
             for j, kernel in enumerate(self.bank)
         )
+
+
+def every_expert(conv: Convolution) -> LowRank:
+    """Return a convolution with image routing as it is: a direction is an
+    expert."""
+    bank = np.stack(list(conv.experts.values()))
+    return LowRank(
+        bank,
+        conv.router_kernel,
+        conv.router_bias,
+        np.eye(len(bank), dtype=np.float32),
+        np.zeros(len(bank), np.float32),
+    )
 
 
 def reduced(conv: Convolution, weights: np.ndarray, rank: int) -> LowRank:

@@ -106,7 +106,7 @@ def _by_rows(x, shape, kernel, strides, padding):
     batch, rows_in, columns_in, _ = x.shape
     rows, columns = -(-rows_in // strides), -(-columns_in // strides)
     (top, bottom), (left, right) = _paddings(x, height, width, strides, padding)
-    # Whole steps of the stride, for `_every`.
+    # Whole steps of the stride, for `every`.
     bottom = max(bottom, height - 1 + rows * strides - rows_in - top)
     right = max(right, width - 1 + columns * strides - columns_in - left)
     if top + bottom + left + right:
@@ -114,7 +114,7 @@ def _by_rows(x, shape, kernel, strides, padding):
     tall = x.shape[1]
     reach = columns * strides
     shifted = [
-        _every(
+        every(
             tf.slice(x, (0, 0, column, 0), (batch, tall, reach, channels)),
             2,
             strides,
@@ -125,7 +125,7 @@ def _by_rows(x, shape, kernel, strides, padding):
     depth = rows * strides
     total = None
     for row in range(height):
-        patches = _every(
+        patches = every(
             tf.slice(
                 joined,
                 (0, row, 0, 0),
@@ -148,26 +148,29 @@ def _paddings(x, height, width, strides, padding):
         return (height // 2,) * 2, (width // 2,) * 2
     _, rows, columns, _ = x.shape
     return (
-        _same_padding(rows, height, strides),
-        _same_padding(columns, width, strides),
+        same_padding(rows, height, strides),
+        same_padding(columns, width, strides),
     )
 
 
-def _same_padding(size, kernel, stride):
+def same_padding(size, kernel, stride):
+    """Return what "same" padding adds before and after."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
-def _every(x, axis, step):
-    """Return every n-th row (axis 1) or column (axis 2).
+def every(x, axis: int, step: int, start: int = 0):
+    """Return every n-th row (axis 1) or column (axis 2) from one of the first
+    n on; there is a multiple of n.
 
     XNNPACK slices by steps of one only, and its pooling of one element takes
-    no stride; but the first of n is a slice by one along an axis of its own.
+    no stride; but one of n is a slice by one along an axis of its own.
     """
     if step == 1:
         return x
     shape = x.shape.as_list()
     apart = [*shape[:axis], shape[axis] // step, step, *shape[axis + 1 :]]
-    first = [*apart[: axis + 1], 1, *apart[axis + 2 :]]
-    x = tf.slice(tf.reshape(x, apart), [0] * len(apart), first)
+    begin, size = [0] * len(apart), list(apart)
+    begin[axis + 1], size[axis + 1] = start, 1
+    x = tf.slice(tf.reshape(x, apart), begin, size)
     return tf.reshape(x, [*apart[: axis + 1], *apart[axis + 2 :]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -76,12 +76,15 @@ class Network:
         convolutions, norms: by the layer's name.
         head_kernel: `[F, classes]`.
         head_bias: `[classes]`.
+        own: kernels that are in no bank, `{layer: [kh, kw, Cin, Cout]}`; of
+            depthwise convolutions `[kh, kw, C, 1]`.
     """
 
     convolutions: dict[str, Convolution]
     norms: dict[str, Norm]
     head_kernel: np.ndarray
     head_bias: np.ndarray
+    own: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def constant(self) -> bool:
@@ -97,15 +100,14 @@ def read_network(method: Method, name: str) -> Network:
     """
     model = method.task_model(name)
     experts = method.uses(method.tasks[name])
-    convolutions, norms, head = {}, {}, None
+    convolutions, norms, own, head = {}, {}, {}, None
     for layer in model.layers:
         if isinstance(layer, TaskConv2D):
             convolutions[layer.name] = _routed(layer.weights_in_use, experts)
-        elif isinstance(layer, keras.layers.Conv2D):
-            kernel = np.asarray(layer.kernel)
-            convolutions[layer.name] = Convolution(
-                {name: kernel}, None, np.full(1, ALWAYS, np.float32)
-            )
+        elif isinstance(
+            layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D
+        ):
+            own[layer.name] = np.asarray(layer.kernel)
         elif isinstance(layer, BatchNorm):
             norms[layer.name] = Norm(
                 *map(
@@ -127,7 +129,7 @@ def read_network(method: Method, name: str) -> Network:
                 f"{layer.name!r}, a {type(layer).__name__} with weights. Add "
                 "it to cckeras/export/network.py."
             )
-    return Network(convolutions, norms, *head)
+    return Network(convolutions, norms, *head, own)
 
 
 def _routed(weights, experts):

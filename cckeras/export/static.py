@@ -46,8 +46,8 @@ class StaticLayers:
 
     Args:
         network: the task's arrays.
-        kernels: `{layer: [kh, kw, Cin, Cout]}`, or `LowRank` where an image
-            decides on the kernel.
+        kernels: `{layer: [kh, kw, Cin, Cout]}` of the banks, or `LowRank`
+            where an image decides on the kernel.
         norms: `{layer: Norm}`, those of the network if None.
     """
 
@@ -58,7 +58,7 @@ class StaticLayers:
         norms: dict[str, Norm] | None = None,
     ):
         self.network = network
-        self.kernels = kernels
+        self.kernels = {**network.own, **kernels}
         self.norms = norms or network.norms
 
     def quantized(self) -> StaticLayers:
@@ -85,7 +85,16 @@ class StaticLayers:
             return kernel.convolution(x, strides, padding)
         return convolution(x, kernel, strides, padding)
 
-    def norm(self, x, *, name):
+    own_conv = conv
+
+    def depthwise(self, x, kernel_size, *, strides=1, name):
+        del kernel_size
+        kernel = tf.constant(self.kernels[name])
+        steps = (1, strides, strides, 1)
+        return tf.nn.depthwise_conv2d(x, kernel, steps, "SAME")
+
+    def norm(self, x, *, name, epsilon=None):
+        del epsilon
         norm = self.norms[name]
         return x * tf.constant(norm.scale) + tf.constant(norm.offset)
 
@@ -104,7 +113,7 @@ class Estimating(StaticLayers):
     def __init__(self, network, kernels):
         super().__init__(network, kernels, dict(network.norms))
 
-    def norm(self, x, *, name):
+    def norm(self, x, *, name, epsilon=None):
         old = self.norms[name]
         mean, variance = tf.nn.moments(x, (0, 1, 2))
         self.norms[name] = Norm(

@@ -11,6 +11,7 @@ from cckeras.layers.task_conv import TaskConv2D
 from cckeras.methods.base import Group, Method
 
 ROUTERS = "_router_(kernel|bias|logits)$"
+NORM_VARIABLES = ("/gamma", "/beta", "/moving_mean", "/moving_variance")
 SETTLE_IMAGES = 1000
 
 
@@ -47,8 +48,8 @@ class CondConv(Method):
         )
         model = self._build(task, layers)
         self._register(task, layers.variables)
-        if config["expert_start"] == "mean" and not structure:
-            self._start_norms_at_mean(task)
+        if not structure:
+            self._start_own_layers(task, model)
         return model
 
     def phases(self, task):
@@ -124,22 +125,50 @@ class CondConv(Method):
                 )
         return models
 
-    def _start_norms_at_mean(self, task):
+    def _start_own_layers(self, task, model):
+        """Set the first values of norms, and of kernels outside the banks.
+
+        Behind another stem the shared kernels would mean nothing: so in a
+        network with kernels outside the banks they, and the norms, start as
+        the first expert's.
+        """
         earlier = self.uses(task)[:-1]
-        for name in self.ledger.owned(task.number):
-            prefix, rest = name.split("/", 1)
-            peers = [f"{other}/{rest}" for other in earlier]
-            if peers and rest.rsplit("/", 1)[1] in (
-                "gamma",
-                "beta",
-                "moving_mean",
-                "moving_variance",
-            ):
-                values = [
-                    keras.ops.convert_to_numpy(self.variables[peer])
-                    for peer in peers
-                ]
-                self.variables[f"{prefix}/{rest}"].assign(np.mean(values, 0))
+        owned = [name.split("/", 1) for name in self.ledger.owned(task.number)]
+        layers = [rest for _, rest in owned if not rest.startswith("head/")]
+        outside = [rest for rest in layers if rest.endswith("/kernel")]
+        norms = [rest for rest in layers if rest.endswith(NORM_VARIABLES)]
+        if not earlier:
+            return
+        if self.config["expert_start"] == "mean":
+            self._start_at_mean(task, (*outside, *norms), earlier)
+        elif outside:
+            self._start_at_mean(task, (*outside, *norms), earlier[:1])
+            self._scale_statistics(task, model, earlier[0])
+
+    def _start_at_mean(self, task, names, peers):
+        for rest in names:
+            values = [
+                keras.ops.convert_to_numpy(self.variables[f"{peer}/{rest}"])
+                for peer in peers
+            ]
+            self.variables[f"{task.name}/{rest}"].assign(np.mean(values, 0))
+
+    def _scale_statistics(self, task, model, first):
+        """Let norms expect the first expert's kernel times its routing weight.
+
+        Routing that starts at one half would else halve what reaches each
+        norm, and a short training does not get over that.
+        """
+        for layer in model.layers:
+            if not isinstance(layer, keras.layers.BatchNormalization):
+                continue
+            bank = self.banks.get(layer.input._keras_history.operation.name)
+            if bank is not None:
+                kernel = bank.task_kernel(first)
+                share = np.vdot(kernel, bank.task_kernel(task.name))
+                share /= np.vdot(kernel, kernel)
+                layer.moving_mean.assign(layer.moving_mean * share)
+                layer.moving_variance.assign(layer.moving_variance * share**2)
 
 
 def _has_router(layer):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from cckeras.methods.base import Method
 
-SOURCES = ("all", "best", "previous")
+SOURCES = ("all", "best", "previous", "first")
 
 
 class Finetune(Method):
@@ -14,7 +14,7 @@ class Finetune(Method):
     networks in turn and keep the one that is best on validation; they differ
     in what is reported, the mean over the sources (the published row) or the
     network kept. `sources="previous"` starts from the previous task's
-    fine-tuned network: one training a task.
+    fine-tuned network, `"first"` from the first task's: one training a task.
     """
 
     name = "finetune"
@@ -42,6 +42,8 @@ class Finetune(Method):
                 yield replace(copied, epochs=0)
         elif not earlier:
             yield self._phase("train", model, config["scratch_learning_rate"])
+        elif config["sources"] == "first":
+            earlier = earlier[:1]
         else:
             earlier = earlier[-1:]
         for source in earlier:
@@ -60,7 +62,7 @@ class Finetune(Method):
 
     @property
     def _has_scratch_networks(self):
-        return self.config["sources"] != "previous"
+        return self.config["sources"] in ("all", "best")
 
     def _copy_scratch(self, task):
         self._copy(f"{task.name}/scratch/", f"{task.name}/")

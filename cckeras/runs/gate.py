@@ -94,13 +94,16 @@ def seeing_model(model: keras.Model) -> keras.Model:
         model: the first task's network.
 
     Returns:
-        a model with output `[B, F]`: of the input of each convolution, in the
-        order of the layers, the mean and the deviation of every channel.
+        a model with output `[B, F]`: of the input of each convolution that has
+        as many outputs or more, by the layers' names, the mean and the
+        deviation of every channel.
     """
     parts = []
-    for layer in model.layers:
-        if isinstance(layer, TaskConv2D | keras.layers.Conv2D):
-            x = _unpadded(layer.input)
+    for layer in sorted(model.layers, key=lambda layer: layer.name):
+        if not isinstance(layer, TaskConv2D | keras.layers.Conv2D):
+            continue
+        x = _unpadded(layer.input)
+        if x.shape[-1] <= layer.output.shape[-1]:
             mean = ops.mean(x, (1, 2))
             variance = ops.mean(x * x, (1, 2)) - mean * mean
             parts += [mean, ops.sqrt(ops.relu(variance))]

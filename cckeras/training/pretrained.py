@@ -6,16 +6,24 @@ from pathlib import Path
 
 import numpy as np
 
+from cckeras.backbones.lite0_weights import imagenet_values
 from cckeras.errors import InputError
 from cckeras.methods.base import Method
 from cckeras.runs.records import Probe
 from cckeras.runs.run import Run, network_record
 from cckeras.runs.unforgetting import PROBE_IMAGES, probe_logits
 from cckeras.task import Task
-from cckeras.training.weights_files import IMAGENET, open_weights
+from cckeras.training.imagenet import (
+    IMAGENET,
+    check_imagenet_start,
+    imagenet_probe,
+    imagenet_task,
+)
+from cckeras.training.weights_files import open_weights
 
 SAME = ("backbone", "image_size", "mean", "std")
 IMAGENET_CLASSES = 1000
+LITE0 = "efficientnet_lite0"
 
 
 def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
@@ -34,6 +42,9 @@ def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
         InputError: if the other run has no task, or its network is another,
             or that of the file.
     """
+    if (source_path, run.config["backbone"]) == (IMAGENET, LITE0):
+        _adopt_imagenet(run, method, here)
+        return
     if source_path == IMAGENET or not Path(source_path).is_dir():
         _adopt_weights(run, method, source_path, here)
         return
@@ -84,6 +95,16 @@ def open_source(source_path: str, config: dict) -> Run:
     return source
 
 
+def _adopt_imagenet(run, method, here):
+    check_imagenet_start(run.config)
+    task = imagenet_task()
+    values = {f"{task.name}/{k}": v for k, v in imagenet_values().items()}
+    method.grow(task)
+    method.assign(task, _renamed(values, method.values(task)))
+    images = imagenet_probe(run.config, PROBE_IMAGES)
+    _commit_weights(run, method, task, IMAGENET, images, here)
+
+
 def _adopt_weights(run, method, source, here):
     with open_weights(source, run.config) as weights:
         name = "pretrained"
@@ -98,6 +119,10 @@ def _adopt_weights(run, method, source, here):
     values = {f"{name}/{key}": array for key, array in values.items()}
     method.assign(task, _renamed(values, wanted))
     images = _noise(run.config["image_size"])
+    _commit_weights(run, method, task, weights.origin, images, here)
+
+
+def _commit_weights(run, method, task, origin, images, here):
     run.commit(
         method,
         {
@@ -105,9 +130,9 @@ def _adopt_weights(run, method, source, here):
             "phases": [],
             "data": None,
             "metrics": {"validation_accuracy": None, "test_accuracy": None},
-            "pretrained_from": weights.origin,
+            "pretrained_from": origin,
         },
-        Probe(images, probe_logits(method.task_model(name), images)),
+        Probe(images, probe_logits(method.task_model(task.name), images)),
     )
 
 
