@@ -34,7 +34,7 @@ def network():
     image = keras.Input((8, 8, 3))
     x = keras.layers.Rescaling(1 / 255)(image)
     x = keras.layers.Conv2D(5, 3, activation="relu", name="one")(x)
-    x = keras.layers.Conv2D(4, 3, name="two")(x)
+    x = keras.layers.Conv2D(6, 3, name="two")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(image, keras.layers.Dense(2, name="head")(x))
 
