@@ -24,7 +24,7 @@ from cckeras.runs.unforgetting import PROBE_IMAGES
 from cckeras.task import Task
 from cckeras.training.checkpoint import KEPT, Checkpoints
 from cckeras.training.phase import accuracy, compile_model, forget_training
-from cckeras.training.pretrained import open_source
+from cckeras.training.pretrained import first_task
 from cckeras.training.timing import Timing, time_phase
 
 # A step computes a network's outputs, and two products of the same size for
@@ -156,8 +156,7 @@ def _scratch_copy(folder, method_name, config) -> Method:
     else:
         method, started = method_class(method_name)(config), False
     if config.get("pretrained") and not started:
-        source = open_source(config["pretrained"], config)
-        method.grow(Task.from_record(source.records[0]))
+        method.grow(first_task(config["pretrained"], config))
     return method
 
 

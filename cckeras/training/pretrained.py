@@ -69,6 +69,25 @@ def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
     )
 
 
+def first_task(source_path: str, config: dict) -> Task:
+    """Return the task that `adopt_first_task` would commit.
+
+    Args:
+        source_path: as there.
+        config: the recipe of the run that starts from it.
+
+    Raises:
+        InputError: as there.
+    """
+    if (source_path, config["backbone"]) == (IMAGENET, LITE0):
+        check_imagenet_start(config)
+        return imagenet_task()
+    if source_path == IMAGENET or not Path(source_path).is_dir():
+        with open_weights(source_path, config) as weights:
+            return _task_of(weights)
+    return Task.from_record(open_source(source_path, config).records[0])
+
+
 def open_source(source_path: str, config: dict) -> Run:
     """Open the run whose first task another run starts from.
 
@@ -107,19 +126,21 @@ def _adopt_imagenet(run, method, here):
 
 def _adopt_weights(run, method, source, here):
     with open_weights(source, run.config) as weights:
-        name = "pretrained"
-        if weights.classes == IMAGENET_CLASSES:
-            name = IMAGENET
-        places = range(weights.classes)
-        task = Task(name, 1, tuple(f"class {place}" for place in places))
+        task = _task_of(weights)
         method.grow(task)
         wanted = method.values(task)
         shapes = {_plain(key): array.shape for key, array in wanted.items()}
         values = weights.values(shapes)
-    values = {f"{name}/{key}": array for key, array in values.items()}
+    values = {f"{task.name}/{key}": array for key, array in values.items()}
     method.assign(task, _renamed(values, wanted))
     images = _noise(run.config["image_size"])
     _commit_weights(run, method, task, weights.origin, images, here)
+
+
+def _task_of(weights):
+    name = IMAGENET if weights.classes == IMAGENET_CLASSES else "pretrained"
+    places = range(weights.classes)
+    return Task(name, 1, tuple(f"class {place}" for place in places))
 
 
 def _commit_weights(run, method, task, origin, images, here):
