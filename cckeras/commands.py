@@ -168,6 +168,20 @@ def open_learned(path: str):
     return run
 
 
+def open_with_data(folder: str, data_dir: str | None):
+    """Return a `Run` and the `Benchmark` that it learns; after
+    `start_backend`.
+
+    Raises:
+        InputError: if the run is damaged, or the data are not there.
+    """
+    from cckeras.benchmarks import benchmark
+    from cckeras.runs.run import Run
+
+    run = Run.open(folder)
+    return run, benchmark(run.settings["benchmark"])(run.config, data_dir)
+
+
 def write_json(path: str | None, schema_name: str, value: dict) -> None:
     """Write a command's result, checked against its schema, if asked to."""
     if path is None:

@@ -14,6 +14,7 @@ import os
 from cckeras.commands import (
     check_writable,
     open_learned,
+    open_with_data,
     run_command,
     start_backend,
     write_json,
@@ -47,15 +48,12 @@ def main(arguments: list[str]) -> None:
             "is read-only. Give --no_report, or change its permissions."
         )
     start_backend(options.threads)
-    from cckeras.benchmarks import benchmark
     from cckeras.console import telling
     from cckeras.evaluation.evaluation import evaluate_run
     from cckeras.evaluation.report import write_report
     from cckeras.evaluation.routing import routing_statistics
-    from cckeras.runs.run import Run
 
-    run = Run.open(folder)
-    tasks = benchmark(run.settings["benchmark"])(run.config, options.data_dir)
+    run, tasks = open_with_data(folder, options.data_dir)
     published = tasks.published.get(run.settings["method"])
     with telling() as tell:
         tell("loading the run")

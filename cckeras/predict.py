@@ -92,8 +92,8 @@ def chosen_rule(records, name: str | None) -> str:
         return WITHOUT_GATE
     raise InputError(
         f"Expected statistics of every task for --rule={name}. Received: "
-        f"{records.path}, a run without. Choose another rule, or train a new "
-        "run."
+        f"{records.path}, with a task of an earlier version or one whose "
+        "weights came without pictures. Choose another rule."
     )
 
 
@@ -132,7 +132,7 @@ def predict(folder, pictures, task, rule_name, top, progress) -> list[dict]:
     find = rule("max_logit" if task else rule_name)
     if rule_name == DEFAULT_RULE:
         seeing = seeing_model(method.task_model(records[0]["name"]))
-        gate = make_gate(stored_statistics(run))
+        gate = make_gate(list(stored_statistics(run).values()))
     results = []
     for start in range(0, len(pictures), BATCH):
         progress(f"picture {start + 1} of {len(pictures)}")

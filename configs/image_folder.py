@@ -31,7 +31,8 @@ def get_config(method: str):
 
 
 def _start_from_imagenet(config, method):
-    """What did best of the trials on birds and cars (methods.md 3.7)."""
+    """First and own expert, and routing per task, as methods.md 3.7 has them;
+    size and epochs are for a laptop, and were not tuned."""
     config.backbone = "efficientnet_lite0"
     config.pretrained = "imagenet"
     config.image_size = 128

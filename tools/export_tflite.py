@@ -9,6 +9,7 @@ from pathlib import Path
 from cckeras.commands import (
     check_writable,
     open_learned,
+    open_with_data,
     run_command,
     start_backend,
     write_json,
@@ -33,9 +34,9 @@ unzip reads.
 quarter it ('int8' is the fastest, and needs training images). What that costs
 in accuracy is printed beside Keras' accuracy.
 
---identify adds the signature 'identify', for images whose task is not known: a
-gate, fitted to training images, names the two likeliest tasks, and their
-networks (folded, stored once more) give task, class and probability.
+--identify adds the signature 'identify', for images whose task is not known: the
+gate of the rule 'gated' names the two likeliest tasks, and their networks
+(folded, stored once more) give task, class and probability.
 
 --split writes a file for each task, named after it: each.fish.tflite for
 --output=each.tflite.
@@ -102,14 +103,11 @@ def main(arguments: list[str]) -> None:
                 "environment without it. Run pip install 'cckeras[export]'."
             )
     start_backend(options.threads)
-    from cckeras.benchmarks import benchmark
     from cckeras.console import telling
     from cckeras.export.export import export_run
     from cckeras.export.options import Options
-    from cckeras.runs.run import Run
 
-    run = Run.open(folder)
-    data = benchmark(run.settings["benchmark"])(run.config, options.data_dir)
+    run, data = open_with_data(folder, options.data_dir)
     how = Options(
         options.routing,
         options.max_accuracy_drop,
@@ -173,16 +171,16 @@ def check_identify(options, tasks: list[str]) -> None:
     Raises:
         InputError: if it cannot.
     """
-    problems = {
-        "two tasks or more": len(tasks) < 2,
-        "one file for all tasks": options.split,
-        "--target=litert": options.target != "litert",
-        "another quantization than int8": options.quantize == "int8",
-    }
-    for expected, missing in problems.items():
-        if missing:
+    problems = (
+        (len(tasks) < 2, "two tasks or more", ", ".join(tasks)),
+        (options.split, "one file for all tasks", "--split"),
+        (options.target != "litert", "--target=litert", options.target),
+        (options.quantize == "int8", "floating point", "--quantize=int8"),
+    )
+    for wrong, expected, received in problems:
+        if wrong:
             raise InputError(
-                f"Expected {expected} for --identify. Received: otherwise. "
+                f"Expected {expected} for --identify. Received: {received}. "
                 "Change that, or leave --identify out."
             )
 

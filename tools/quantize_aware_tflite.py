@@ -14,6 +14,7 @@ from export_tflite import check_output
 from cckeras.commands import (
     check_writable,
     open_learned,
+    open_with_data,
     run_command,
     start_backend,
     write_json,
@@ -65,15 +66,12 @@ def main(arguments: list[str]) -> None:
     check_environment()
     os.environ["TF_USE_LEGACY_KERAS"] = "1"  # The toolkit asks for it.
     start_backend(options.threads)
-    from cckeras.benchmarks import benchmark
     from cckeras.console import telling
     from cckeras.export.fine_tuning import Recipe
     from cckeras.export.quantize_aware import better, quantize_task
     from cckeras.runs import files
-    from cckeras.runs.run import Run
 
-    run = Run.open(folder)
-    data = benchmark(run.settings["benchmark"])(run.config, options.data_dir)
+    run, data = open_with_data(folder, options.data_dir)
     recipe = Recipe(
         options.epochs,
         options.learning_rate,

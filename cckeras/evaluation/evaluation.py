@@ -90,7 +90,7 @@ def evaluate_run(
         "task_free": {},
     }
     if task_free and names:
-        progress("looking at the images with the first network")
+        progress("looking at all images with the first network")
         gates = _gates(run, method, names, tests, loaded)
         for name, find in RULES.items():
             if name == DEFAULT_RULE and gates is None:
@@ -114,18 +114,17 @@ def _answers(model, tests) -> list[Answers]:
 
 def _gates(run, method, names, tests, loaded):
     """Return, for each number of tasks, their gate's scores of the images of
-    each test; None without statistics of all tasks."""
+    each test; None without statistics of all these tasks."""
     seeing = seeing_model(method.task_model(run.records[0]["name"]))
     found = run_statistics(run, seeing, loaded.get)
-    if found is None:
+    if not set(names) <= set(found):
         return None
-    order = [record["name"] for record in run.records]
-    statistics = [found[order.index(name)] for name in names]
     seen = [see(seeing, test.read_spread()) for test in tests]
-    return [
-        [make_gate(statistics[: row + 1]).scores(own) for own in seen]
+    gates = [
+        make_gate([found[name] for name in names[: row + 1]])
         for row in range(len(names))
     ]
+    return [[gate.scores(own) for own in seen] for gate in gates]
 
 
 def _task_incremental(run, names, tests, answers, task_free):

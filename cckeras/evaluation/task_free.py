@@ -9,6 +9,7 @@ import numpy as np
 from cckeras.errors import choose
 from cckeras.evaluation.answers import Answers
 from cckeras.layers.initializers import FanInUniform
+from cckeras.runs.gate import log_softmax
 
 DEFAULT_RULE = "gated"
 # Where a gate is not to be had.
@@ -85,7 +86,7 @@ def entropy(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
     del seed
     spread = []
     for own in answers:
-        logs = log_probabilities(own.logits)
+        logs = log_softmax(own.logits)
         spread.append(-(np.exp(logs) * logs).sum(1) / np.log(logs.shape[1]))
     return _best_of_task(answers, -np.stack(spread, 1))
 
@@ -110,9 +111,7 @@ def gated(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
     Arguments and result as of `max_logit`; the answers have a gate's scores.
     """
     del seed
-    joint = [
-        own.gate[:, None] + log_probabilities(own.logits) for own in answers
-    ]
+    joint = [own.gate[:, None] + log_softmax(own.logits) for own in answers]
     return np.argmax(np.concatenate(joint, 1), 1)
 
 
@@ -139,12 +138,6 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     """Return the softmax of each row."""
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
-def log_probabilities(logits: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the softmax of each row."""
-    logits = logits - logits.max(axis=1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
 def task_of_class(counts: Sequence[int], classes: np.ndarray) -> np.ndarray:

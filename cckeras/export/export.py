@@ -83,7 +83,7 @@ def export_run(
     finder = None
     if options.identify:
         progress("making the gate")
-        finder = Finder.fit(source, run, method, forms, benchmark, data)
+        finder = Finder.fit(source, run, method, forms, data)
         signatures[IDENTIFY] = finder.network(options.quantization)
     model = to_tflite(signatures, options.quantization, samples)
     if options.quantization == "int8_weights":

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from cckeras.benchmarks.base import Benchmark
 from cckeras.data.sources import TaskData
 from cckeras.errors import InputError
 from cckeras.export.depthwise import run_time_depthwise
@@ -53,7 +52,6 @@ class Finder:
         run: Run,
         method: Method,
         forms: dict[str, Form],
-        benchmark: Benchmark,
         data: dict[str, TaskData],
     ) -> Finder:
         """Return one for tasks in any form.
@@ -63,29 +61,29 @@ class Finder:
             run: the opened run.
             method: holds the networks of the tasks, and of the run's first.
             forms: `{task: its form}`.
-            benchmark: has the images of all tasks of the run.
             data: `{task: its images}`.
 
         Raises:
             InputError: if training images are needed that there are not: to
                 fold a task, or for the statistics that an old run lacks.
         """
-        names = [record["name"] for record in run.records]
-        seeing = seeing_model(method.task_model(names[0]))
-        statistics = run_statistics(run, seeing, benchmark.load)
-        if statistics is None:
-            raise InputError(
-                f"Expected statistics of every task for --identify. Received: "
-                f"{run.path}, a run without, and no training images. Give "
-                "--data_dir, as in training."
-            )
-        gate = make_gate([statistics[names.index(name)] for name in forms])
+        first = run.records[0]["name"]
+        seeing = seeing_model(method.task_model(first))
+        statistics = run_statistics(run, seeing, data.get)
+        for name in forms:
+            if name not in statistics:
+                raise InputError(
+                    "Expected statistics of every task for --identify. "
+                    f"Received: none of {name!r}, and no training images. Give "
+                    "--data_dir, as in training, or leave it out by --tasks=."
+                )
+        gate = make_gate([statistics[name] for name in forms])
         layers = {
             name: plain_layers(source, method, name, form, data[name])
             for name, form in forms.items()
         }
-        first = constant_layers(read_network(method, names[0]))
-        return cls(Gate(source, first, gate), layers)
+        looking = constant_layers(read_network(method, first))
+        return cls(Gate(source, looking, gate), layers)
 
     def network(self, quantization: str):
         """Return the function `image -> task, class, probability`."""

@@ -87,6 +87,23 @@ class Gate(NamedTuple):
         return (seen - self.centre) / self.scale @ self.kernel + self.bias
 
 
+def watched(model: keras.Model) -> list[keras.KerasTensor]:
+    """Return what enters a network's convolutions, by the layers' names: of
+    those that have as many outputs as inputs, or more."""
+    layers = sorted(model.layers, key=lambda layer: layer.name)
+    found = [
+        (_unpadded(layer.input), layer.output)
+        for layer in layers
+        if isinstance(layer, TaskConv2D | keras.layers.Conv2D)
+    ]
+    return [x for x, y in found if x.shape[-1] <= y.shape[-1]]
+
+
+def stored_numbers(model: keras.Model) -> int:
+    """Return how many numbers a task stores that `model` looks at."""
+    return 2 * sum(x.shape[-1] for x in watched(model)) * (RANK + 2)
+
+
 def seeing_model(model: keras.Model) -> keras.Model:
     """Return the model from images to what a network's convolutions see.
 
@@ -94,19 +111,14 @@ def seeing_model(model: keras.Model) -> keras.Model:
         model: the first task's network.
 
     Returns:
-        a model with output `[B, F]`: of the input of each convolution that has
-        as many outputs or more, by the layers' names, the mean and the
-        deviation of every channel.
+        a model with output `[B, F]`: of each that is `watched`, the mean and
+        the deviation of every channel.
     """
     parts = []
-    for layer in sorted(model.layers, key=lambda layer: layer.name):
-        if not isinstance(layer, TaskConv2D | keras.layers.Conv2D):
-            continue
-        x = _unpadded(layer.input)
-        if x.shape[-1] <= layer.output.shape[-1]:
-            mean = ops.mean(x, (1, 2))
-            variance = ops.mean(x * x, (1, 2)) - mean * mean
-            parts += [mean, ops.sqrt(ops.relu(variance))]
+    for x in watched(model):
+        mean = ops.mean(x, (1, 2))
+        variance = ops.mean(x * x, (1, 2)) - mean * mean
+        parts += [mean, ops.sqrt(ops.relu(variance))]
     return keras.Model(model.input, ops.concatenate(parts, -1))
 
 
@@ -153,27 +165,33 @@ def measure(
         scores = make_gate([*earlier, found]).scores(
             see(seeing, split.read_spread(IMAGES))
         )
-        best = min(TEMPERATURES, key=lambda t: -_log(scores / t)[:, -1].mean())
+        best = min(
+            TEMPERATURES, key=lambda t: -log_softmax(scores / t)[:, -1].mean()
+        )
         found = found._replace(temperature=np.array(best, np.float32))
     return found
 
 
-def stored_statistics(run: RunRecords) -> list[Statistics]:
-    """Return the statistics of a run's tasks, up to the first without.
+def stored_statistics(run: RunRecords) -> dict[str, Statistics]:
+    """Return `{task: statistics}` of a run's tasks that have some.
+
+    A task whose weights came without pictures has none, nor has one that was
+    learned by an earlier version.
 
     Raises:
         InputError: if a file is damaged.
     """
-    found = []
+    found = {}
     for record in run.records:
-        content = run.statistics(record["name"])
+        name = record["name"]
+        content = run.statistics(name)
         if content is None:
-            break
+            continue
         try:
-            found.append(Statistics.unpack(content))
+            found[name] = Statistics.unpack(content)
         except (KeyError, TypeError, ValueError, SafetensorError) as error:
             raise InputError(
-                f"Expected {run.folder(record['name']) / STATISTICS} to hold "
+                f"Expected {run.folder(name) / STATISTICS} to hold "
                 f"statistics. Received: {error}. Restore it from a copy."
             ) from error
     return found
@@ -183,11 +201,10 @@ def run_statistics(
     run: RunRecords,
     seeing: keras.Model,
     load_task: Callable[[str], TaskData | None],
-) -> list[Statistics] | None:
-    """Return the statistics of all tasks of a run.
+) -> dict[str, Statistics]:
+    """Return `{task: statistics}` of a run, in order.
 
-    Those that a run of an earlier version does not have are measured, if there
-    are training images of all; else the result is None.
+    What is not stored is measured; a task without training images is left out.
 
     Args:
         run: the opened run.
@@ -195,12 +212,15 @@ def run_statistics(
         load_task: returns the images of a task by its name, None if there
             are none.
     """
-    found = stored_statistics(run)
-    for record in run.records[len(found) :]:
-        data = load_task(record["name"])
-        if data is None or not len(data.train):
-            return None
-        found.append(measure(seeing, data, found))
+    stored, found = stored_statistics(run), {}
+    for record in run.records:
+        name = record["name"]
+        if name in stored:
+            found[name] = stored[name]
+            continue
+        data = load_task(name)
+        if data is not None and len(data.train):
+            found[name] = measure(seeing, data, list(found.values()))
     return found
 
 
@@ -226,6 +246,7 @@ def make_gate(statistics: Sequence[Statistics]) -> Gate:
     return Gate(centre, scale, kernel.T / temperature, bias / temperature)
 
 
-def _log(scores):
+def log_softmax(scores: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the softmax of each row."""
     scores = scores - scores.max(1, keepdims=True)
     return scores - np.log(np.exp(scores).sum(1, keepdims=True))

@@ -18,7 +18,7 @@ from cckeras.data.pipeline import steps_per_epoch
 from cckeras.methods import method_class
 from cckeras.methods.base import Method, PhaseResult
 from cckeras.runs import tensors
-from cckeras.runs.gate import RANK, seeing_model
+from cckeras.runs.gate import stored_numbers
 from cckeras.runs.records import RUN, TRAINING
 from cckeras.runs.run import Run
 from cckeras.runs.unforgetting import PROBE_IMAGES
@@ -272,7 +272,7 @@ class _Scratch:
         probes = min(PROBE_IMAGES, next(len(s) for s in splits if len(s)))
         numbers = probes * (3 * size * size + len(data.classes))
         first = self.method.task_model(next(iter(self.method.tasks)))
-        numbers += (RANK + 2) * seeing_model(first).output.shape[-1]
+        numbers += stored_numbers(first)
         return weights + 4 * numbers + RECORD_BYTES + epochs * EPOCH_BYTES
 
 

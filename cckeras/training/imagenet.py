@@ -57,15 +57,12 @@ def imagenet_task() -> Task:
     They are called by their WordNet number if TensorFlow Datasets is there to
     tell, else by their place.
     """
-    return Task(IMAGENET, 1, _labels() or _places())
+    return Task(IMAGENET, 1, _labels() or numbered_classes(CLASSES))
 
 
-def imagenet_probe(config, count: int) -> np.ndarray:
-    """Return noise `[count, H, W, 3]` in 0..255: the weights come without
-    pictures."""
-    size = config["image_size"]
-    noise = np.random.default_rng(0).integers(0, 256, (count, size, size, 3))
-    return noise.astype(np.float32)
+def numbered_classes(count: int) -> tuple[str, ...]:
+    """Return names of classes that have none: `class 0`, `class 1`, ..."""
+    return tuple(f"class {place}" for place in range(count))
 
 
 def _labels():
@@ -75,7 +72,3 @@ def _labels():
     path = Path(spec.submodule_search_locations[0]) / LABELS
     names = path.read_text().split() if path.is_file() else ()
     return tuple(names) if len(names) == CLASSES else ()
-
-
-def _places():
-    return tuple(f"class {place}" for place in range(CLASSES))

@@ -59,7 +59,7 @@ def learn(
     if pretrained and not run.records:
         adopt_first_task(run, method, pretrained, here)
     probes = {task.name: run.probe(task.name) for task in run.tasks}
-    statistics = stored_statistics(run)
+    seen = stored_statistics(run)
     seeing = None
     for name in benchmark.tasks:
         if name in method.tasks:
@@ -82,12 +82,8 @@ def learn(
         )
         if seeing is None:
             seeing = seeing_model(method.task_model(next(iter(method.tasks))))
-        content = None
-        # Without those of an earlier task there is no use for more.
-        if len(statistics) == len(run.records):
-            statistics.append(measure(seeing, data, statistics))
-            content = statistics[-1].pack()
-        run.commit(method, record, probes[name], content)
+        seen[name] = measure(seeing, data, list(seen.values()))
+        run.commit(method, record, probes[name], seen[name].pack())
         Checkpoints(run.path / TRAINING).clear()
     return run
 

@@ -14,16 +14,16 @@ from cckeras.runs.run import Run, network_record
 from cckeras.runs.unforgetting import PROBE_IMAGES, probe_logits
 from cckeras.task import Task
 from cckeras.training.imagenet import (
+    BACKBONE,
+    CLASSES,
     IMAGENET,
     check_imagenet_start,
-    imagenet_probe,
     imagenet_task,
+    numbered_classes,
 )
 from cckeras.training.weights_files import open_weights
 
 SAME = ("backbone", "image_size", "mean", "std")
-IMAGENET_CLASSES = 1000
-LITE0 = "efficientnet_lite0"
 
 
 def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
@@ -42,7 +42,7 @@ def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
         InputError: if the other run has no task, or its network is another,
             or that of the file.
     """
-    if (source_path, run.config["backbone"]) == (IMAGENET, LITE0):
+    if (source_path, run.config["backbone"]) == (IMAGENET, BACKBONE):
         _adopt_imagenet(run, method, here)
         return
     if source_path == IMAGENET or not Path(source_path).is_dir():
@@ -79,7 +79,7 @@ def first_task(source_path: str, config: dict) -> Task:
     Raises:
         InputError: as there.
     """
-    if (source_path, config["backbone"]) == (IMAGENET, LITE0):
+    if (source_path, config["backbone"]) == (IMAGENET, BACKBONE):
         check_imagenet_start(config)
         return imagenet_task()
     if source_path == IMAGENET or not Path(source_path).is_dir():
@@ -120,8 +120,7 @@ def _adopt_imagenet(run, method, here):
     values = {f"{task.name}/{k}": v for k, v in imagenet_values().items()}
     method.grow(task)
     method.assign(task, _renamed(values, method.values(task)))
-    images = imagenet_probe(run.config, PROBE_IMAGES)
-    _commit_weights(run, method, task, IMAGENET, images, here)
+    _commit_weights(run, method, task, IMAGENET, here)
 
 
 def _adopt_weights(run, method, source, here):
@@ -133,17 +132,19 @@ def _adopt_weights(run, method, source, here):
         values = weights.values(shapes)
     values = {f"{task.name}/{key}": array for key, array in values.items()}
     method.assign(task, _renamed(values, wanted))
-    images = _noise(run.config["image_size"])
-    _commit_weights(run, method, task, weights.origin, images, here)
+    _commit_weights(run, method, task, weights.origin, here)
 
 
 def _task_of(weights):
-    name = IMAGENET if weights.classes == IMAGENET_CLASSES else "pretrained"
-    places = range(weights.classes)
-    return Task(name, 1, tuple(f"class {place}" for place in places))
+    name = IMAGENET if weights.classes == CLASSES else "pretrained"
+    return Task(name, 1, numbered_classes(weights.classes))
 
 
-def _commit_weights(run, method, task, origin, images, here):
+def _commit_weights(run, method, task, origin, here):
+    # Such weights come without pictures: noise is the probe.
+    size = run.config["image_size"]
+    shape = (PROBE_IMAGES, size, size, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape).astype("float32")
     run.commit(
         method,
         {
@@ -155,12 +156,6 @@ def _commit_weights(run, method, task, origin, images, here):
         },
         Probe(images, probe_logits(method.task_model(task.name), images)),
     )
-
-
-def _noise(size):
-    """Return images in 0..255: such weights come without pictures."""
-    shape = (PROBE_IMAGES, size, size, 3)
-    return np.random.default_rng(0).integers(0, 256, shape).astype("float32")
 
 
 def _plain(name):

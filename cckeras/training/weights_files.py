@@ -16,13 +16,13 @@ from cckeras.errors import InputError
 from cckeras.runs import files
 from cckeras.training import keras_weights as from_keras
 from cckeras.training import torchvision_weights as from_torchvision
+from cckeras.training.imagenet import IMAGENET
 from cckeras.training.tensor_file import (
     TensorFile,
     damaged,
     open_safetensors,
 )
 
-IMAGENET = "imagenet"
 MOST_CLASSES = 100_000
 TORCHVISION = ("resnet18", "resnet50")
 KERAS = "resnet50_v1"

@@ -98,7 +98,7 @@ def test_task_free_rows_know_only_the_tasks_so_far(loaded, result, name):
     tests = [tasks.load(task).test for task in NAMES]
     expected, identified = [[None, None], [None, None]], []
     seeing = seeing_model(method.task_model(NAMES[0]))
-    statistics = stored_statistics(run)
+    statistics = list(stored_statistics(run).values())
     for row in range(2):
         for column in range(row + 1):
             images = tests[column].images.read(np.arange(len(tests[column])))

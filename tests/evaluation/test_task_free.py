@@ -14,7 +14,6 @@ from cckeras.evaluation.task_free import (
     energy,
     entropy,
     gated,
-    log_probabilities,
     max_logit,
     max_probability,
     probabilities,
@@ -128,14 +127,6 @@ def test_slow_loops_over_tasks_agree(rng, rule_of):
                 best, winner = score, start + label
         expected.append(winner)
     assert rule_of(answers).tolist() == expected
-
-
-def test_logarithms_of_probabilities(rng):
-    logits = rng.normal(0, 5, (20, 6))
-    expected = np.log(probabilities(logits))
-    assert log_probabilities(logits) == pytest.approx(expected)
-    large = np.array([[3e4, -3e4]], np.float32)
-    assert log_probabilities(large).tolist() == [[0.0, -6e4]]
 
 
 @pytest.mark.parametrize("seed", [0, 3])

@@ -15,12 +15,15 @@ from cckeras.runs.gate import (
     RANK,
     SHRINKAGE,
     Statistics,
+    log_softmax,
     make_gate,
     measure,
     run_statistics,
     see,
     seeing_model,
+    stored_numbers,
     stored_statistics,
+    watched,
 )
 from cckeras.runs.records import STATISTICS
 from cckeras.runs.run import Run
@@ -139,6 +142,21 @@ def test_a_channel_that_is_always_equal_does_no_harm(rng, network):
     assert (scores.argmax(1) == 1).all()
 
 
+def test_logarithms_of_softmax(rng):
+    scores = rng.normal(0, 5, (20, 6))
+    shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    np.testing.assert_allclose(log_softmax(scores), np.log(shares))
+    assert log_softmax(np.array([[3e4, -3e4]])).tolist() == [[0.0, -6e4]]
+
+
+def test_a_convolution_that_narrows_is_not_watched(network):
+    image, inner = network.input, network.get_layer("one").output
+    narrow = keras.layers.Conv2D(2, 1, name="narrow")(inner)
+    wider = keras.Model(image, [network.output, narrow])
+    assert watched(wider) == watched(network)
+    assert stored_numbers(network) == (RANK + 2) * 2 * (3 + 5)
+
+
 def test_statistics_survive_their_file(rng):
     found = statistics_of(rng)
     again = Statistics.unpack(found.pack())
@@ -152,11 +170,15 @@ def test_statistics_survive_their_file(rng):
 def test_a_run_stores_them(digits_run):
     opened = Run.open(digits_run.path)
     found = stored_statistics(opened)
-    assert len(found) == 2
+    assert list(found) == ["zero_one", "two_three"]
     seeing = seeing_model(opened.load().task_model("zero_one"))
     data = digits5(opened.config)
-    again = measure(seeing, data.load("two_three"), found[:1])
-    np.testing.assert_allclose(again.mean, found[1].mean, rtol=1e-4, atol=1e-5)
+    first, second = found.values()
+    again = measure(seeing, data.load("two_three"), [first])
+    np.testing.assert_allclose(again.mean, second.mean, rtol=1e-4, atol=1e-5)
+    assert second.mean.nbytes * (RANK + 2) == 4 * stored_numbers(
+        opened.load().task_model("zero_one")
+    )
 
 
 def test_a_damaged_file_is_named(digits_run, tmp_path):
@@ -172,15 +194,16 @@ def test_what_an_old_run_lacks_is_measured(digits_run, monkeypatch):
     stored = stored_statistics(opened)
     data = digits5(opened.config)
     seeing = seeing_model(opened.load().task_model("zero_one"))
-    monkeypatch.setattr(gate, "stored_statistics", lambda run: stored[:1])
+    first = {"zero_one": stored["zero_one"]}
+    monkeypatch.setattr(gate, "stored_statistics", lambda run: first)
     found = run_statistics(opened, seeing, data.load)
     np.testing.assert_allclose(
-        found[1].mean, stored[1].mean, rtol=1e-4, atol=1e-5
+        found["two_three"].mean, stored["two_three"].mean, rtol=1e-4, atol=1e-5
     )
     empty = split(np.zeros((0, 8, 8, 3), np.uint8))
 
     def without(name):
         return dataclasses.replace(data.load(name), train=empty)
 
-    assert run_statistics(opened, seeing, without) is None
-    assert run_statistics(opened, seeing, lambda name: None) is None
+    assert run_statistics(opened, seeing, without) == first
+    assert run_statistics(opened, seeing, lambda name: None) == first

@@ -57,7 +57,7 @@ def test_it_finds_task_and_class(digits_run, tmp_path, quantization):
     [
         (["--tasks=zero_one"], "two tasks"),
         (["--split"], "one file"),
-        (["--quantize=int8"], "another quantization"),
+        (["--quantize=int8"], "floating point"),
         (["--target=mediapipe", "--tasks=zero_one"], "two tasks"),
     ],
 )
