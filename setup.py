@@ -18,5 +18,5 @@ setup(
         "cckeras.training",
     ],
     package_dir={"cckeras": "cckeras", "cckeras.configs": "configs"},
-    package_data={"cckeras.schemas": ["*.json"]},
+    package_data={"cckeras.data": ["*.tsv"], "cckeras.schemas": ["*.json"]},
 )

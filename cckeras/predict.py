@@ -50,9 +50,10 @@ def main(arguments: list[str]) -> None:
     if options.task is not None:
         records.record(options.task)
     from cckeras.console import telling
-    from cckeras.data.pictures import PictureImages
+    from cckeras.data.pictures import Framing, PictureImages
 
-    pictures = PictureImages(picture_paths(given), records.config["image_size"])
+    framing = Framing(records.config["image_size"])
+    pictures = PictureImages(picture_paths(given), framing)
     with telling() as tell:
         tell("reading pictures")
         pictures.check()

@@ -25,7 +25,11 @@ def load_recipe(benchmark: str, method: str, changes: dict[str, str]) -> dict:
         InputError: for an unknown key, or a value of the wrong type or range.
     """
     module = importlib.import_module(f"cckeras.configs.{benchmark}")
-    config = module.get_config(method)
+    chosen = {}
+    for key, values in getattr(module, "CHOICES", {}).items():
+        if key in changes:
+            chosen[key] = choose(f"--config.{key}", changes[key], values)
+    config = module.get_config(method, **chosen)
     for key, text in changes.items():
         choose("a --config key", key, sorted(config))
         config[key] = _convert(key, text, config[key])

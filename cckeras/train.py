@@ -84,6 +84,7 @@ def _learn(options, config, tasks, folder):
     they were expected to cost."""
     from cckeras.runs.records import RUN
     from cckeras.training.learn import learn, open_or_create
+    from cckeras.training.pretrained import first_task
     from cckeras.training.progress import RunProgress
 
     created = not (folder / RUN).exists()
@@ -93,12 +94,13 @@ def _learn(options, config, tasks, folder):
     cost = _print_cost(options, config, tasks, folder)
     method = run.new_method()
     done = [task.name for task in run.tasks]
-    before = len(done) or int(bool(config.get("pretrained")))
+    if config.get("pretrained") and not done:
+        done = [first_task(config["pretrained"], config).name]
     planned = {
         name: method.planned_phases(number)
         for number, name in enumerate(
             [name for name in tasks.tasks if name not in done],
-            before + 1,
+            len(done) + 1,
         )
     }
     with RunProgress(planned, config["epochs"]) as progress:

@@ -7,7 +7,7 @@ Tasks are learned in alphabetical order. Where validation or test is missing,
     python -m cckeras.train --benchmark=image_folder --data_dir=DIR --run_dir=RUN
 """
 
-from cckeras.configs.recipe import published_recipe
+from cckeras.configs.recipe import published_recipe, start_from_first
 
 from cckeras.data.lite0_package import MEAN, STD, installed
 
@@ -31,20 +31,13 @@ def get_config(method: str):
 
 
 def _start_from_imagenet(config, method):
-    """First and own expert, and routing per task, as methods.md 3.7 has them;
-    size and epochs are for a laptop, and were not tuned."""
+    """Size and epochs are for a laptop, and were not tuned."""
+    start_from_first(config, method)
     config.backbone = "efficientnet_lite0"
     config.pretrained = "imagenet"
     config.image_size = 128
     config.mean, config.std = MEAN, STD
     config.epochs = 12
     config.decay_epochs = (6, 10)
-    if method in ("condconv", "finetune"):
+    if method != "scratch":
         config.learning_rate = 1e-2
-    if method == "condconv":
-        config.experts = "first"
-        config.routing = "task"
-        config.own_expert = "added"
-        config.router_start = "zeros"
-    if method == "finetune":
-        config.sources = "first"

@@ -19,12 +19,14 @@ def published_recipe(method: str) -> ml_collections.ConfigDict:
     config.augmentation = "crop_and_flip"
     config.batch_size = 32
     config.epochs = 100
+    config.schedule = "steps"
     config.decay_epochs = (50, 80)
     config.decay_factor = 0.1
     config.l2 = 4e-5
+    config.label_smoothing = 0.0
     config.select = "best"
     config.scratch_learning_rate = 1e-2
-    if method in ("condconv", "finetune"):
+    if method != "scratch":
         config.learning_rate = 5e-3
     if method == "condconv":
         config.router_learning_rate = 1e-3
@@ -39,3 +41,19 @@ def published_recipe(method: str) -> ml_collections.ConfigDict:
     if method == "finetune":
         config.sources = "all"
     return config
+
+
+def start_from_first(config: ml_collections.ConfigDict, method: str) -> None:
+    """Let later tasks stand on the first one's network (methods.md 3.7).
+
+    Of a pretrained network only the first task's experts are worth sharing,
+    and its routers start at zero weights: random ones would switch its kernels
+    off.
+    """
+    if method == "condconv":
+        config.experts = "first"
+        config.routing = "task"
+        config.own_expert = "added"
+        config.router_start = "zeros"
+    if method == "finetune":
+        config.sources = "first"

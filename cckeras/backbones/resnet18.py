@@ -1,10 +1,14 @@
-"""resnet18 in its CIFAR form: a 3x3 stem without pooling."""
+"""resnet18, with the stem for small pictures (CIFAR) or for ImageNet's."""
 
 from keras import layers as kl
+
+from cckeras.backbones.stem import imagenet_stem
 
 
 def resnet18(x, layers):
     """Basic blocks [2, 2, 2, 2] of 64 to 512 channels (methods.md 2).
+
+    The stem is a 3x3 convolution without pooling.
 
     Args:
         x: `[B, H, W, C]`, H and W at least 8.
@@ -15,6 +19,16 @@ def resnet18(x, layers):
     """
     x = layers.conv(x, 64, 3, name="stem_conv")
     x = kl.ReLU(name="stem_relu")(layers.norm(x, name="stem_norm"))
+    return _blocks(x, layers)
+
+
+def resnet18_imagenet(x, layers):
+    """The same behind the stem of `resnet50`, which makes pictures four times
+    smaller; H and W at least 16."""
+    return _blocks(imagenet_stem(x, layers), layers)
+
+
+def _blocks(x, layers):
     for stage, filters in enumerate((64, 128, 256, 512), 1):
         for block in (1, 2):
             strides = 2 if stage > 1 and block == 1 else 1

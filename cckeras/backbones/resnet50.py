@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from keras import layers as kl
 
+from cckeras.backbones.stem import imagenet_stem
+
 STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
 
 
@@ -34,11 +36,7 @@ def resnet50_v1(x, layers):
 
 
 def _resnet50(x, layers, first_strides):
-    x = layers.conv(x, 64, 7, strides=2, padding="symmetric", name="stem_conv")
-    x = kl.ReLU(name="stem_relu")(layers.norm(x, name="stem_norm"))
-    # After ReLU nothing is below the zeros of the padding.
-    x = kl.ZeroPadding2D(1, name="stem_pool_pad")(x)
-    x = kl.MaxPooling2D(3, 2, name="stem_pool")(x)
+    x = imagenet_stem(x, layers)
     for stage, (filters, blocks) in enumerate(STAGES, 1):
         for block in range(1, blocks + 1):
             strides = 2 if stage > 1 and block == 1 else 1

@@ -2,12 +2,14 @@
 
 from cckeras.benchmarks.cifar100_20 import cifar100_20
 from cckeras.benchmarks.digits5 import digits5
+from cckeras.benchmarks.fine_grained6 import fine_grained6
 from cckeras.benchmarks.image_folder import image_folder
 from cckeras.errors import choose
 
 BENCHMARKS = {
     "digits5": digits5,
     "cifar100_20": cifar100_20,
+    "fine_grained6": fine_grained6,
     "image_folder": image_folder,
 }
 

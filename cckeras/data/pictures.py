@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from cckeras.data.transforms import crop_box
 from cckeras.errors import InputError
 
 EXTENSIONS = (
@@ -47,24 +49,65 @@ class PictureError(InputError):
         self.reason = reason
 
 
+class PictureMemory:
+    """Pictures that were read, up to a number of bytes; shared by tasks.
+
+    Args:
+        most_bytes: pixels to keep at most; beyond, files are read every time.
+    """
+
+    def __init__(self, most_bytes: int = KEPT_BYTES):
+        self.left = most_bytes
+        # Grain's thread and the main one may both fill it: at worst a picture
+        # is read twice.
+        self._kept: dict[tuple, np.ndarray] = {}
+
+    def get(self, key: tuple) -> np.ndarray | None:
+        """Return what is kept under a key."""
+        return self._kept.get(key)
+
+    def keep(self, key: tuple, picture: np.ndarray) -> None:
+        """Keep a picture if there is room."""
+        if picture.nbytes <= self.left:
+            self.left -= picture.nbytes
+            self._kept[key] = picture
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a picture of any size becomes a square.
+
+    Args:
+        size: side in pixels.
+        margin: the shorter side is resized to `size + margin`, and the middle
+            cut out.
+        warp: both sides are resized to `size` instead.
+    """
+
+    size: int
+    margin: int = 0
+    warp: bool = False
+
+
 class PictureImages:
     """Picture files, each read when first asked for and then kept in memory.
 
     Args:
         paths: the files.
-        size: side in pixels of the squares that they become.
-        kept_bytes: pixels to keep at most; beyond, files are read every time.
+        framing: how they become squares.
+        memory: where they are kept.
     """
 
     def __init__(
-        self, paths: Sequence[Path], size: int, kept_bytes: int = KEPT_BYTES
+        self,
+        paths: Sequence[Path],
+        framing: Framing,
+        memory: PictureMemory | None = None,
     ):
         self.paths = tuple(paths)
-        self.shape = (size, size, 3)
-        # Grain's thread and the main one may both fill it: at worst a picture
-        # is read twice.
-        self._kept: dict[int, np.ndarray] = {}
-        self._most = kept_bytes // (size * size * 3)
+        self.framing = framing
+        self.shape = (framing.size, framing.size, 3)
+        self.memory = memory or PictureMemory()
 
     def __len__(self):
         return len(self.paths)
@@ -78,6 +121,20 @@ class PictureImages:
         images = np.empty((len(indices), *self.shape), np.uint8)
         for place, index in enumerate(indices):
             images[place] = self._picture(int(index))
+        return images
+
+    def crops(self, indices, rng: np.random.Generator) -> np.ndarray:
+        """Return random resized crops of whole pictures, like `read`.
+
+        Args:
+            indices: of the pictures.
+            rng: decides on the crops.
+        """
+        images = np.empty((len(indices), *self.shape), np.uint8)
+        for place, index in enumerate(indices):
+            images[place] = read_crop(
+                self.paths[int(index)], self.framing.size, rng
+            )
         return images
 
     def check(self) -> None:
@@ -105,11 +162,11 @@ class PictureImages:
             )
 
     def _picture(self, index):
-        picture = self._kept.get(index)
+        key = (self.paths[index], self.framing)
+        picture = self.memory.get(key)
         if picture is None:
-            picture = read_picture(self.paths[index], self.shape[0])
-            if len(self._kept) < self._most:
-                self._kept[index] = picture
+            picture = read_picture(self.paths[index], self.framing)
+            self.memory.keep(key, picture)
         return picture
 
 
@@ -118,14 +175,14 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
 
 
-def read_picture(path: str | Path, size: int) -> np.ndarray:
-    """Read a picture: upright, on white, shorter side `size`, centre-cropped.
+def read_picture(path: str | Path, framing: Framing) -> np.ndarray:
+    """Read a picture: upright, on white, as a square.
 
     Of an animation, the first picture. Sixteen bits become eight.
 
     Args:
         path: a file in one of `FORMATS`.
-        size: side of the result in pixels.
+        framing: how it becomes a square.
 
     Returns:
         RGB, uint8 `[size, size, 3]`.
@@ -134,20 +191,54 @@ def read_picture(path: str | Path, size: int) -> np.ndarray:
         PictureError: if the file is missing, empty, damaged, of another
             format, or would be too large in memory.
     """
+    size, middle = framing.size, framing.size + framing.margin
+
+    def frame(rgb):
+        if framing.warp:
+            return rgb.resize((size, size), Image.Resampling.BICUBIC)
+        # The middle of the resized picture is a resized middle.
+        width, height = rgb.size
+        side = min(width, height) * size / middle
+        left, top = (width - side) / 2, (height - side) / 2
+        return rgb.resize(
+            (size, size),
+            Image.Resampling.BICUBIC,
+            box=(left, top, left + side, top + side),
+        )
+
+    return _read(path, middle, frame)
+
+
+def read_crop(
+    path: str | Path, size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Read a random resized crop of a picture (transforms.crop_box).
+
+    Arguments, result and errors are those of `read_picture`, `rng` decides.
+    """
+
+    def frame(rgb):
+        box = crop_box(rgb.size, rng)
+        return rgb.resize((size, size), Image.Resampling.BILINEAR, box=box)
+
+    return _read(path, size, frame)
+
+
+def _read(path, least, frame):
+    """Return `frame(RGB picture)` as an array; the picture may have been
+    decoded smaller, its shorter side at least twice `least`."""
     try:
         if Path(path).stat().st_size == 0:
             raise ValueError("an empty file")
         with Image.open(path, formats=FORMATS) as image:
             # JPEG alone can decode smaller, and so faster; twice the size
             # leaves the resampling its quality.
-            image.draft(None, (2 * size, 2 * size))
+            image.draft(None, (2 * least, 2 * least))
             turn = TURNS.get(_orientation(image))
             rgb = _rgb(image)
         if turn is not None:
             rgb = rgb.transpose(turn)
-        return np.array(
-            ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
-        )
+        return np.array(frame(rgb))
     # Decoders of damaged files raise nearly anything.
     except Exception as error:
         raise PictureError(path, _reason(error)) from error

@@ -8,7 +8,7 @@ import grain
 import numpy as np
 
 from cckeras.data.sources import Split
-from cckeras.data.transforms import transform
+from cckeras.data.transforms import RESIZED_CROP, transform
 
 EVALUATION_BATCH = 100
 # Grain's own default, 16 threads and 500 batches ahead, starves the training
@@ -30,6 +30,7 @@ def training_batches(
     augmentation: str,
     first_epoch: int,
     epochs: int,
+    workers: int = 0,
 ) -> grain.IterDataset:
     """Return the batches `(images float32, labels int64)` of some epochs.
 
@@ -45,16 +46,17 @@ def training_batches(
         augmentation: name of a transform.
         first_epoch: number of the first epoch, from 0.
         epochs: the number of the epoch after the last one.
+        workers: processes that read and change images; 0 for a thread of this
+            one. The batches are the same.
     """
     key = zlib.crc32(f"{seed}/{task}".encode())
     augment = transform(augmentation)
+    cropped = augmentation == RESIZED_CROP
 
-    def load(indices):
-        return split.images.read(indices), split.labels[indices]
-
-    def change(batch, rng):
-        images, labels = batch
-        return augment(images, rng).astype(np.float32), labels
+    def load(indices, rng):
+        source = split.images
+        images = source.crops(indices, rng) if cropped else source.read(indices)
+        return augment(images, rng).astype(np.float32), split.labels[indices]
 
     def one_epoch(epoch):
         dataset = grain.MapDataset.source(np.arange(len(split)))
@@ -62,13 +64,17 @@ def training_batches(
             dataset.seed((key + epoch) % 2**31)
             .shuffle()
             .batch(batch_size, drop_remainder=False)
-            .map(load)
-            .random_map(change)
+            .random_map(load)
         )
 
-    return grain.MapDataset.concatenate(
+    batches = grain.MapDataset.concatenate(
         [one_epoch(epoch) for epoch in range(first_epoch, epochs)]
     ).to_iter_dataset(READ_AHEAD)
+    if workers:
+        batches = batches.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers)
+        )
+    return batches
 
 
 def evaluation_batches(split: Split) -> grain.IterDataset:

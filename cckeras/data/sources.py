@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from cckeras.data.transforms import random_crops
+
 
 class Images(Protocol):
     """Random access to images of one size."""
@@ -16,6 +18,9 @@ class Images(Protocol):
 
     def read(self, indices) -> np.ndarray:
         """Return uint8 `[len(indices), H, W, 3]`."""
+
+    def crops(self, indices, rng: np.random.Generator) -> np.ndarray:
+        """Return random resized crops in place of the whole images."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,9 @@ class ArrayImages:
 
     def read(self, indices):
         return self.array[indices]
+
+    def crops(self, indices, rng):
+        return random_crops(self.array[indices], rng)
 
 
 @dataclass(frozen=True)
@@ -81,15 +89,22 @@ class Subset:
     def read(self, indices):
         return self.images.read(self.indices[indices])
 
+    def crops(self, indices, rng):
+        return self.images.crops(self.indices[indices], rng)
+
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task's classes and splits; `test` and `validation` may be empty."""
+    """A task's classes and splits; `test` and `validation` may be empty.
+
+    `augmentation` names the task's own transform, if not the recipe's.
+    """
 
     classes: tuple[str, ...]
     train: Split
     validation: Split
     test: Split
+    augmentation: str | None = None
 
     @classmethod
     def without_images(cls, classes, size: int) -> TaskData:

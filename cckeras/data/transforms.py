@@ -1,8 +1,9 @@
-"""Training augmentations of whole batches, from a generator per batch."""
+"""Training augmentations, from a generator per batch."""
 
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 from cckeras.errors import choose
 
@@ -46,13 +47,64 @@ def shift(images, rng: np.random.Generator):
     )
 
 
+def flip(images, rng: np.random.Generator):
+    """Mirror half of the images."""
+    flips = rng.random(len(images)) < 0.5
+    return np.where(flips[:, None, None, None], images[:, :, ::-1], images)
+
+
+def crop_box(size, rng: np.random.Generator) -> tuple[float, ...]:
+    """Return the box of a random resized crop (Szegedy et al. 2015).
+
+    Its area is 8 to 100 % of the picture's, its width to its height 3:4 to
+    4:3, as in torchvision's `RandomResizedCrop`.
+
+    Args:
+        size: `(width, height)` of the picture.
+        rng: decides.
+
+    Returns:
+        `(left, top, right, bottom)`.
+    """
+    width, height = size
+    for _ in range(10):
+        area = width * height * rng.uniform(0.08, 1)
+        shape = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+        wide, high = np.sqrt(area * shape), np.sqrt(area / shape)
+        if wide <= width and high <= height:
+            left = rng.uniform(0, width - wide)
+            top = rng.uniform(0, height - high)
+            return left, top, left + wide, top + high
+    # The largest box in the middle that is no flatter than that.
+    wide, high = min(width, height * 4 / 3), min(height, width * 4 / 3)
+    left, top = (width - wide) / 2, (height - high) / 2
+    return left, top, left + wide, top + high
+
+
+def random_crops(images, rng: np.random.Generator):
+    """Return a random resized crop of each of `[B, H, W, 3]`, of that size."""
+    out = np.empty_like(images)
+    for place, image in enumerate(images):
+        height, width = image.shape[:2]
+        out[place] = Image.fromarray(image).resize(
+            (width, height),
+            Image.Resampling.BILINEAR,
+            box=crop_box((width, height), rng),
+        )
+    return out
+
+
 def unchanged(images, rng: np.random.Generator):
     """Return the images as they are."""
     return images
 
 
+# Before the one named, each image is a random resized crop of its source.
+RESIZED_CROP = "resized_crop_and_flip"
 TRANSFORMS = {
     "crop_and_flip": crop_and_flip,
+    RESIZED_CROP: flip,
+    "flip": flip,
     "shift": shift,
     "none": unchanged,
 }

@@ -69,7 +69,7 @@ def evaluate_run(
         if len(data.test):
             names.append(name)
             tests.append(data.test)
-        if record["data"] != data.fingerprint():
+        if record["data"] not in (None, data.fingerprint()):
             changed.append(name)
     answers = []
     for index, name in enumerate(names):

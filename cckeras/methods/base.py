@@ -45,6 +45,8 @@ class Phase:
         epochs: how many.
         groups: optimizer groups; the first that matches takes a variable.
         decay_epochs, decay_factor: the learning rates' steps.
+        schedule: `"steps"`, or `"cosine"`: from the learning rate to zero.
+        label_smoothing: of the loss, in 0..1.
         select: `"best"` keeps the epoch with the best validation accuracy
             (the first one on ties), `"last"` the last epoch.
         start: called once before the first epoch with the task's data, to set
@@ -61,6 +63,8 @@ class Phase:
     groups: tuple[Group, ...]
     decay_epochs: tuple[int, ...] = ()
     decay_factor: float = 0.1
+    schedule: str = "steps"
+    label_smoothing: float = 0.0
     select: str = "best"
     start: Callable[[TaskData], None] | None = None
     alternative: bool = False
@@ -223,6 +227,8 @@ class Method:
             (*first_groups, Group("", "sgd", learning_rate, config["l2"])),
             tuple(config["decay_epochs"]),
             config["decay_factor"],
+            config["schedule"],
+            config["label_smoothing"],
             config["select"],
             **changes,
         )

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from cckeras.data.sources import TaskData
 from cckeras.runs.records import Probe
 
 TOLERANCE = 1e-4
@@ -17,6 +18,15 @@ PROBE_IMAGES = 16
 def probe_logits(model: keras.Model, images) -> np.ndarray:
     """Return the logits of a few images, op by op: no graph is traced."""
     return ops.convert_to_numpy(model(images, training=False))
+
+
+def probe_images(data: TaskData) -> np.ndarray:
+    """Return the first images of a task, float32 `[n, H, W, 3]`: of its test
+    split, or where that is empty of another."""
+    splits = (data.test, data.validation, data.train)
+    split = next(split for split in splits if len(split))
+    few = range(min(PROBE_IMAGES, len(split)))
+    return split.images.read(list(few)).astype("float32")
 
 
 @dataclass(frozen=True)

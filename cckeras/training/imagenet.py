@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 
+from cckeras.data.imagenet_classes import imagenet_names
 from cckeras.data.lite0_package import MEAN, STD
 from cckeras.errors import InputError
 from cckeras.task import Task
 
 IMAGENET = "imagenet"
 BACKBONE = "efficientnet_lite0"
-CLASSES = 1000
 SIZES = range(96, 225)
-# Where TensorFlow Datasets, if it is installed, lists the classes in order.
-LABELS = "datasets/imagenet2012/labels.txt"
 
 
 def check_imagenet_start(config) -> None:
@@ -52,23 +47,13 @@ def check_imagenet_start(config) -> None:
 
 
 def imagenet_task() -> Task:
-    """Return the first task: 1,000 classes.
-
-    They are called by their WordNet number if TensorFlow Datasets is there to
-    tell, else by their place.
-    """
-    return Task(IMAGENET, 1, _labels() or numbered_classes(CLASSES))
+    """Return the first task: the 1,000 classes."""
+    return Task(IMAGENET, 1, imagenet_names())
 
 
-def numbered_classes(count: int) -> tuple[str, ...]:
-    """Return names of classes that have none: `class 0`, `class 1`, ..."""
+def class_names(count: int) -> tuple[str, ...]:
+    """Return the names of a file's classes: of 1,000, ImageNet's; else `class
+    0`, `class 1`, ..."""
+    if count == len(imagenet_names()):
+        return imagenet_names()
     return tuple(f"class {place}" for place in range(count))
-
-
-def _labels():
-    spec = importlib.util.find_spec("tensorflow_datasets")
-    if spec is None:
-        return ()
-    path = Path(spec.submodule_search_locations[0]) / LABELS
-    names = path.read_text().split() if path.is_file() else ()
-    return tuple(names) if len(names) == CLASSES else ()

@@ -17,8 +17,8 @@ from cckeras.runs.lock import NAME as LOCK
 from cckeras.runs.records import TASKS, TRAINING, Probe
 from cckeras.runs.run import Run, network_record
 from cckeras.runs.unforgetting import (
-    PROBE_IMAGES,
     changed_tasks,
+    probe_images,
     probe_logits,
 )
 from cckeras.task import Task
@@ -29,7 +29,7 @@ from cckeras.training.phase import (
     forget_training,
     train_phase,
 )
-from cckeras.training.pretrained import adopt_first_task
+from cckeras.training.pretrained import adopt_first_task, first_task
 
 
 def learn(
@@ -57,7 +57,9 @@ def learn(
     here = environment(threads)
     pretrained = run.config.get("pretrained")
     if pretrained and not run.records:
-        adopt_first_task(run, method, pretrained, here)
+        first = first_task(pretrained, run.config).name
+        data = benchmark.load(first) if first in benchmark.tasks else None
+        adopt_first_task(run, method, pretrained, here, data)
     probes = {task.name: run.probe(task.name) for task in run.tasks}
     seen = stored_statistics(run)
     seeing = None
@@ -76,7 +78,7 @@ def learn(
                 f"they were. Received: {'; '.join(problems)}. Nothing was "
                 "committed."
             )
-        images = _probe_images(data)
+        images = probe_images(data)
         probes[name] = Probe(
             images, probe_logits(method.task_model(name), images)
         )
@@ -169,13 +171,6 @@ def _kept(results: list[dict]) -> dict:
         if better:
             kept = entry
     return kept
-
-
-def _probe_images(data):
-    splits = (data.test, data.validation, data.train)
-    split = next(split for split in splits if len(split))
-    few = range(min(PROBE_IMAGES, len(split)))
-    return split.images.read(list(few)).astype("float32")
 
 
 def _record(method, task, data, state, here):

@@ -33,12 +33,38 @@ def accuracy(model: keras.Model, split: Split) -> float | None:
     return round(100 * float(share), 4)
 
 
-def compile_model(model: keras.Model, optimizer) -> None:
+class SmoothedCrossentropy(keras.losses.Loss):
+    """Cross-entropy of class numbers `[B]` with logits `[B, classes]`.
+
+    Args:
+        smoothing: share of a label that is spread over all classes.
+    """
+
+    def __init__(self, smoothing: float):
+        super().__init__(name="smoothed_crossentropy")
+        self.smoothing = smoothing
+
+    def call(self, y_true, y_pred):
+        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        return keras.losses.categorical_crossentropy(
+            ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype),
+            y_pred,
+            from_logits=True,
+            label_smoothing=self.smoothing,
+        )
+
+
+def compile_model(
+    model: keras.Model, optimizer, label_smoothing: float = 0.0
+) -> None:
     """Compile for training; never with XLA on TensorFlow (docs/design.md)."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if label_smoothing:
+        loss = SmoothedCrossentropy(label_smoothing)
     on_tensorflow = keras.backend.backend() == "tensorflow"
     model.compile(
         optimizer,
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss,
         metrics=["accuracy"],
         jit_compile=False if on_tensorflow else "auto",
     )
@@ -84,7 +110,7 @@ def train_phase(
     }
     optimizer = make_optimizer(phase, steps, masks)
     optimizer.build(model.trainable_variables)
-    compile_model(model, optimizer)
+    compile_model(model, optimizer, phase.label_smoothing)
     if state.epoch == 0:
         state.history = {}
         state.best_epoch, state.best_accuracy = 0, -1.0
@@ -109,7 +135,7 @@ def train_phase(
                 seed=config["seed"],
                 task=task.name,
                 batch_size=config["batch_size"],
-                augmentation=config["augmentation"],
+                augmentation=data.augmentation or config["augmentation"],
                 first_epoch=state.epoch,
                 epochs=phase.epochs,
             ),

@@ -7,26 +7,35 @@ from pathlib import Path
 import numpy as np
 
 from cckeras.backbones.lite0_weights import imagenet_values
+from cckeras.data.imagenet_classes import imagenet_names
+from cckeras.data.sources import TaskData
 from cckeras.errors import InputError
 from cckeras.methods.base import Method
+from cckeras.runs.gate import measure, seeing_model
 from cckeras.runs.records import Probe
 from cckeras.runs.run import Run, network_record
-from cckeras.runs.unforgetting import PROBE_IMAGES, probe_logits
+from cckeras.runs.unforgetting import PROBE_IMAGES, probe_images, probe_logits
 from cckeras.task import Task
 from cckeras.training.imagenet import (
     BACKBONE,
-    CLASSES,
     IMAGENET,
     check_imagenet_start,
+    class_names,
     imagenet_task,
-    numbered_classes,
 )
+from cckeras.training.phase import accuracy, compile_model, forget_training
 from cckeras.training.weights_files import open_weights
 
 SAME = ("backbone", "image_size", "mean", "std")
 
 
-def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
+def adopt_first_task(
+    run: Run,
+    method: Method,
+    source_path: str,
+    here,
+    data: TaskData | None = None,
+) -> None:
     """Commit another run's first task, or a file's network, as the first.
 
     Later tasks stand on it as on any first task; it is not trained again.
@@ -37,16 +46,17 @@ def adopt_first_task(run: Run, method: Method, source_path: str, here) -> None:
         source_path: folder of the other run, of any method; or what
             `open_weights` takes.
         here: the environment of this process.
+        data: pictures of the task, where there are some: they are measured.
 
     Raises:
         InputError: if the other run has no task, or its network is another,
             or that of the file.
     """
     if (source_path, run.config["backbone"]) == (IMAGENET, BACKBONE):
-        _adopt_imagenet(run, method, here)
+        _adopt_imagenet(run, method, here, data)
         return
     if source_path == IMAGENET or not Path(source_path).is_dir():
-        _adopt_weights(run, method, source_path, here)
+        _adopt_weights(run, method, source_path, here, data)
         return
     source = open_source(source_path, run.config)
     record = source.records[0]
@@ -114,16 +124,16 @@ def open_source(source_path: str, config: dict) -> Run:
     return source
 
 
-def _adopt_imagenet(run, method, here):
+def _adopt_imagenet(run, method, here, data):
     check_imagenet_start(run.config)
     task = imagenet_task()
     values = {f"{task.name}/{k}": v for k, v in imagenet_values().items()}
     method.grow(task)
     method.assign(task, _renamed(values, method.values(task)))
-    _commit_weights(run, method, task, IMAGENET, here)
+    _commit_weights(run, method, task, IMAGENET, here, data)
 
 
-def _adopt_weights(run, method, source, here):
+def _adopt_weights(run, method, source, here, data):
     with open_weights(source, run.config) as weights:
         task = _task_of(weights)
         method.grow(task)
@@ -132,30 +142,58 @@ def _adopt_weights(run, method, source, here):
         values = weights.values(shapes)
     values = {f"{task.name}/{key}": array for key, array in values.items()}
     method.assign(task, _renamed(values, wanted))
-    _commit_weights(run, method, task, weights.origin, here)
+    _commit_weights(run, method, task, weights.origin, here, data)
 
 
 def _task_of(weights):
-    name = IMAGENET if weights.classes == CLASSES else "pretrained"
-    return Task(name, 1, numbered_classes(weights.classes))
+    names = class_names(weights.classes)
+    name = IMAGENET if names == imagenet_names() else "pretrained"
+    return Task(name, 1, names)
 
 
-def _commit_weights(run, method, task, origin, here):
-    # Such weights come without pictures: noise is the probe.
-    size = run.config["image_size"]
-    shape = (PROBE_IMAGES, size, size, 3)
-    images = np.random.default_rng(0).integers(0, 256, shape).astype("float32")
+def _commit_weights(run, method, task, origin, here, data):
+    model = method.task_model(task.name)
+    statistics = None
+    if data is None:
+        # Such weights come without pictures: noise is the probe.
+        size = run.config["image_size"]
+        images = np.random.default_rng(0).integers(
+            0, 256, (PROBE_IMAGES, size, size, 3)
+        )
+        images = images.astype("float32")
+    else:
+        _check_classes(task, data)
+        images = probe_images(data)
+        statistics = measure(seeing_model(model), data, []).pack()
+        compile_model(model, "sgd")
     run.commit(
         method,
         {
             **network_record(method, task, here),
             "phases": [],
-            "data": None,
-            "metrics": {"validation_accuracy": None, "test_accuracy": None},
+            "data": data and data.fingerprint(),
+            "metrics": {
+                "validation_accuracy": data
+                and accuracy(model, data.validation),
+                "test_accuracy": data and accuracy(model, data.test),
+                "test_accuracy_before_training": None,
+            },
             "pretrained_from": origin,
         },
-        Probe(images, probe_logits(method.task_model(task.name), images)),
+        Probe(images, probe_logits(model, images)),
+        statistics,
     )
+    forget_training(model)
+
+
+def _check_classes(task, data):
+    if data.classes != task.classes:
+        raise InputError(
+            f"Expected pictures of the {len(task.classes)} classes that the "
+            f"weights of task {task.name!r} know. Received: pictures of "
+            f"{len(data.classes)} other ones. Leave them out with --tasks, or "
+            "name their folders as the weights do."
+        )
 
 
 def _plain(name):

@@ -14,12 +14,16 @@ def make_optimizer(
     """Return the optimizer of a phase.
 
     Args:
-        phase: its groups, `decay_epochs` and `decay_factor`.
+        phase: its groups, and how their learning rates change.
         steps_per_epoch: batches an epoch.
         masks: as in `MaskedOptimizer`.
     """
 
     def schedule(learning_rate):
+        if phase.schedule == "cosine":
+            return keras.optimizers.schedules.CosineDecay(
+                learning_rate, max(1, phase.epochs) * steps_per_epoch
+            )
         if not phase.decay_epochs:
             return learning_rate
         return keras.optimizers.schedules.PiecewiseConstantDecay(

@@ -172,9 +172,8 @@ def test_pictures_are_verified_once(root):
     tasks = image_folder(CONFIG, root)
     tasks.load("a")
     (root / "a/train/cat/1.png").write_bytes(b"")
-    data = tasks.load("a")
-    with pytest.raises(InputError, match=r"1\.png.*an empty file"):
-        data.train.images.read(np.arange(9))
+    again = tasks.load("a").train
+    assert len(again.images.read(np.arange(len(again)))) == 9
     fails(root, root / "a/train/cat/1.png", "an empty file")
 
 

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cckeras.data.pictures import (
+    Framing,
     PictureError,
     PictureImages,
+    PictureMemory,
     is_picture,
     read_picture,
 )
@@ -75,7 +77,7 @@ MODES = [
 def test_a_uniform_colour_survives(tmp_path, case, size):
     name, mode, colour, expected, options = case
     path = saved(tmp_path, name, image(mode, colour, size), **options)
-    picture = read_picture(path, 16)
+    picture = read_picture(path, Framing(16))
     assert (picture.shape, picture.dtype) == ((16, 16, 3), np.uint8)
     assert np.abs(picture.astype(int) - expected).max() <= 2
 
@@ -86,7 +88,7 @@ def test_a_uniform_colour_survives(tmp_path, case, size):
 def test_any_size_becomes_a_square(tmp_path_factory, width, height, size):
     folder = tmp_path_factory.mktemp("pictures")
     path = saved(folder, "a.png", image("RGB", COLOUR, (width, height)))
-    picture = read_picture(path, size)
+    picture = read_picture(path, Framing(size))
     assert picture.shape == (size, size, 3)
     assert np.all(picture == COLOUR)
 
@@ -98,37 +100,41 @@ def test_any_size_becomes_a_square(tmp_path_factory, width, height, size):
 )
 def test_sixteen_bits_are_scaled(tmp_path, kind, value, expected):
     path = saved(tmp_path, f"a.{kind}", image("I;16", value))
-    assert np.all(read_picture(path, 8) == expected)
+    assert np.all(read_picture(path, Framing(8)) == expected)
 
 
 def test_sixteen_bits_of_the_other_byte_order(tmp_path):
     content = np.full((53, 7), 32768, ">u2").tobytes()
     picture = Image.frombytes("I;16B", (7, 53), content)
-    assert np.all(read_picture(saved(tmp_path, "a.tif", picture), 8) == 128)
+    assert np.all(
+        read_picture(saved(tmp_path, "a.tif", picture), Framing(8)) == 128
+    )
 
 
 def test_the_centre_is_kept_exactly(tmp_path, rng):
     pixels = rng.integers(0, 256, (53, 7, 3), np.uint8)
     tall = saved(tmp_path, "tall.png", Image.fromarray(pixels))
     wide = saved(tmp_path, "wide.png", Image.fromarray(pixels.swapaxes(0, 1)))
-    np.testing.assert_array_equal(read_picture(tall, 7), pixels[23:30])
+    np.testing.assert_array_equal(read_picture(tall, Framing(7)), pixels[23:30])
     expected = pixels[23:30].swapaxes(0, 1)
-    np.testing.assert_array_equal(read_picture(wide, 7), expected)
+    np.testing.assert_array_equal(read_picture(wide, Framing(7)), expected)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
 def test_shrinking_averages(tmp_path, kind):
     board = np.indices((512, 512)).sum(0) % 2 * 255
     path = saved(tmp_path, f"a.{kind}", Image.fromarray(board.astype(np.uint8)))
-    picture = read_picture(path, 16)
+    picture = read_picture(path, Framing(16))
     assert np.abs(picture.astype(int) - 127).max() <= 3
 
 
 def test_a_large_jpeg_is_as_good_as_a_large_png(tmp_path):
     ramp = np.linspace(0, 255, 1200).astype(np.uint8)
     large = Image.fromarray(np.broadcast_to(ramp, (900, 1200)).copy())
-    jpeg = read_picture(saved(tmp_path, "a.jpg", large, quality=95), 32)
-    png = read_picture(saved(tmp_path, "a.png", large), 32)
+    jpeg = read_picture(
+        saved(tmp_path, "a.jpg", large, quality=95), Framing(32)
+    )
+    png = read_picture(saved(tmp_path, "a.png", large), Framing(32))
     assert np.abs(jpeg.astype(int) - png).max() <= 3
 
 
@@ -152,20 +158,20 @@ def test_exif_orientation_is_applied(tmp_path, rng, orientation):
     exif[0x0112] = orientation
     path = saved(tmp_path, "a.png", Image.fromarray(pixels), exif=exif)
     expected = TURNED[orientation](pixels)
-    np.testing.assert_array_equal(read_picture(path, 6), expected)
+    np.testing.assert_array_equal(read_picture(path, Framing(6)), expected)
 
 
 def test_damaged_exif_does_not_harm_the_picture(tmp_path):
     for exif in (b"Exif\0\0nonsense", b"Exif\0\0II*\0\x08\0\0\0\xff"):
         path = saved(tmp_path, "a.png", image("RGB", COLOUR), exif=exif)
-        assert np.all(read_picture(path, 8) == COLOUR)
+        assert np.all(read_picture(path, Framing(8)) == COLOUR)
 
 
 def test_the_first_picture_of_an_animation_is_read(tmp_path):
     frames = [Image.new("RGB", (9, 9), colour) for colour in (COLOUR, GREY)]
     path = tmp_path / "a.gif"
     frames[0].save(path, save_all=True, append_images=frames[1:])
-    assert np.all(read_picture(path, 8) == COLOUR)
+    assert np.all(read_picture(path, Framing(8)) == COLOUR)
 
 
 BAD = {
@@ -181,21 +187,21 @@ def test_a_bad_file_is_named(tmp_path, kind):
     path = tmp_path / f"{kind}.png"
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
-        read_picture(path, 8)
+        read_picture(path, Framing(8))
     text = str(caught.value)
     assert text.startswith(f"Expected {path} to be a readable picture.")
     assert reason in text
     assert "\n" not in text
     path.unlink()
     with pytest.raises(PictureError, match="No such file"):
-        read_picture(path, 8)
+        read_picture(path, Framing(8))
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_32_bits_a_channel_are_refused(tmp_path, mode):
     path = saved(tmp_path, "a.tif", Image.new(mode, (9, 9)))
     with pytest.raises(PictureError, match=r"a\.tif.*32 bits a channel"):
-        read_picture(path, 8)
+        read_picture(path, Framing(8))
 
 
 KINDS = ("jpg", "png", "bmp", "gif", "webp", "tif", "ppm")
@@ -211,12 +217,12 @@ def test_a_truncated_file_never_gives_other_pixels(
 ):
     small = Image.fromarray(rng.integers(0, 256, (9, 7, 3), np.uint8))
     path = saved(tmp_path, name, small.resize((230, 170)), **options)
-    whole, content = read_picture(path, size), path.read_bytes()
+    whole, content = read_picture(path, Framing(size)), path.read_bytes()
     refused = 0
     for kept in (0.01, 0.3, 0.6, 0.9, 0.99, 1 - 1 / len(content)):
         path.write_bytes(content[: int(kept * len(content))])
         try:
-            picture = read_picture(path, size)
+            picture = read_picture(path, Framing(size))
         except PictureError:
             refused += 1
         else:
@@ -242,7 +248,7 @@ def paths(tmp_path):
 
 
 def test_pictures_are_read_by_index(paths):
-    images = PictureImages(paths, 4)
+    images = PictureImages(paths, Framing(4))
     assert len(images) == 5
     picked = images.read(np.array([3, 0, 3]))
     assert (picked.shape, picked.dtype) == ((3, 4, 4, 3), np.uint8)
@@ -253,7 +259,7 @@ def test_pictures_are_read_by_index(paths):
 
 
 def test_pictures_are_kept_up_to_a_limit(paths):
-    images = PictureImages(paths, 4, kept_bytes=2 * 4 * 4 * 3)
+    images = PictureImages(paths, Framing(4), PictureMemory(2 * 4 * 4 * 3))
     first = images.read([1, 2, 3])
     for path in paths:
         path.unlink()
@@ -264,7 +270,7 @@ def test_pictures_are_kept_up_to_a_limit(paths):
 
 @pytest.mark.parametrize("kept_bytes", [0, 10**6])
 def test_grain_reads_pictures(paths, kept_bytes):
-    images = PictureImages(paths, 4, kept_bytes)
+    images = PictureImages(paths, Framing(4), PictureMemory(kept_bytes))
     split = Split(images, np.arange(5))
     options = {"task": "a", "batch_size": 2, "augmentation": "none", "seed": 0}
     batches = training_batches(split, first_epoch=0, epochs=2, **options)
@@ -276,21 +282,21 @@ def test_grain_reads_pictures(paths, kept_bytes):
 
 
 def test_a_picture_that_vanishes_is_named_through_grain(paths):
-    split = Split(PictureImages(paths, 4), np.arange(5))
+    split = Split(PictureImages(paths, Framing(4)), np.arange(5))
     paths[4].unlink()
     with pytest.raises(InputError, match=r"4\.png"):
         next(iter(evaluation_batches(split)))
 
 
 def test_check_names_three_bad_pictures_and_counts_all(paths):
-    PictureImages(paths, 4).check()
+    PictureImages(paths, Framing(4)).check()
     paths[4].write_bytes(paths[4].read_bytes()[:40])
     with pytest.raises(InputError, match=r"Expected .*4\.png to be a readable"):
-        PictureImages(paths, 4).check()
+        PictureImages(paths, Framing(4)).check()
     for path in paths[1:]:
         path.write_bytes(b"")
     with pytest.raises(InputError) as caught:
-        PictureImages(paths, 4).check()
+        PictureImages(paths, Framing(4)).check()
     text = str(caught.value)
     assert "Received: 4 that are not" in text
     assert "1.png (an empty file), " in text

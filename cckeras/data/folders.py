@@ -1,0 +1,160 @@
+"""A task's pictures, in a folder for each split and class."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from cckeras.data.pictures import (
+    EXTENSIONS,
+    Framing,
+    PictureImages,
+    PictureMemory,
+    is_picture,
+)
+from cckeras.data.sources import Split, TaskData, stratified
+from cckeras.errors import InputError, nearest
+
+SPLITS = ("train", "validation", "test")
+SHARE = 0.15
+
+
+def folder_task(
+    folder: Path,
+    framing: Framing,
+    split_seed: int,
+    memory: PictureMemory | None = None,
+    check: bool = True,
+) -> TaskData:
+    """Return the task of `FOLDER/<train|validation|test>/<class>/*`.
+
+    Classes are the folders' names, sorted; hidden ones, and files that are no
+    pictures by their extension, are ignored. A missing test or validation
+    split is 15 % of every class of train, by the seed and the folder's name.
+
+    Args:
+        folder: the task's.
+        framing: how pictures become squares.
+        split_seed: of the splits that are missing.
+        memory: where pictures are kept.
+        check: read them all now.
+
+    Raises:
+        InputError: for a wrong layout; for unreadable pictures, where they
+            are read.
+    """
+    found = _pictures(folder)
+    classes = tuple(found["train"])
+    paths, labels, places = _lists(found, classes)
+    seed = [split_seed, zlib.crc32(os.fsencode(folder.name))]
+    _take_missing(places, labels, seed)
+    images = PictureImages(paths, framing, memory)
+    if check:
+        images.check()
+    whole = Split(images, labels)
+    return TaskData(
+        classes, **{name: whole.subset(places[name]) for name in SPLITS}
+    )
+
+
+def sub_folders(folder: Path) -> dict[str, Path]:
+    """Return `{name: path}` of the sub-folders, sorted, without hidden ones."""
+    return {
+        path.name: path
+        for path in sorted(folder.iterdir(), key=lambda path: path.name)
+        if path.is_dir() and not path.name.startswith(".")
+    }
+
+
+def _pictures(folder):
+    """Return `{split: {class: [paths]}}` of a task whose layout is right."""
+    splits = sub_folders(folder)
+    for name, path in splits.items():
+        if name not in SPLITS:
+            raise InputError(
+                f"Expected only {', '.join(SPLITS)} in {folder}. Received: "
+                f"{path}.{nearest(name, SPLITS)} Rename it or move it away."
+            )
+    if "train" not in splits:
+        raise InputError(
+            f"Expected the folder {folder / 'train'}. Received: a task "
+            "without it. Put a folder for each class there."
+        )
+    classes = {name: sub_folders(path) for name, path in splits.items()}
+    _check_classes(folder, classes)
+    found = {}
+    for split in (name for name in SPLITS if name in splits):
+        # One picture of every class stays in train.
+        least = 1 + len(SPLITS) - len(splits) if split == "train" else 1
+        found[split] = {
+            name: _class_pictures(path, least, splits)
+            for name, path in classes[split].items()
+        }
+    return found
+
+
+def _check_classes(folder, classes):
+    train = classes["train"]
+    if len(train) < 2:
+        raise InputError(
+            f"Expected 2 or more class folders in {folder / 'train'}. "
+            f"Received: {len(train)}. Add a folder of pictures for each class."
+        )
+    for split, names in classes.items():
+        if names.keys() != train.keys():
+            raise InputError(
+                f"Expected the same class folders in {folder / split} as in "
+                f"train. Received: {_few(train.keys() - names.keys())} in "
+                f"train alone, {_few(names.keys() - train.keys())} in {split} "
+                "alone. Rename or complete them."
+            )
+
+
+def _few(names, most=3):
+    names = sorted(names)
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    return ", ".join(names[:most] + more) or "none"
+
+
+def _class_pictures(folder, least, splits):
+    paths = [path for path in folder.iterdir() if is_picture(path)]
+    if len(paths) >= least:
+        return sorted(paths, key=lambda path: path.name)
+    kinds = " ".join(EXTENSIONS)
+    if least == 1:
+        raise InputError(
+            f"Expected pictures ({kinds}) in {folder}. Received: none. Add "
+            "some, or delete the class from every split."
+        )
+    missing = " and ".join(name for name in SPLITS if name not in splits)
+    raise InputError(
+        f"Expected {least} or more pictures ({kinds}) in {folder}, because "
+        f"{missing} must be taken from them. Received: {len(paths)}. Add "
+        f"pictures, or a folder for {missing}."
+    )
+
+
+def _lists(found, classes):
+    """Return all paths, their labels int64 `[N]`, and each split's places."""
+    paths, labels, places = [], [], {}
+    for split, pictures in found.items():
+        start = len(paths)
+        for label, name in enumerate(classes):
+            paths += pictures[name]
+            labels += [label] * len(pictures[name])
+        places[split] = np.arange(start, len(paths))
+    return paths, np.array(labels, np.int64), places
+
+
+def _take_missing(places, labels, seed):
+    """Take the splits that are missing in `places` from train, in place."""
+    left = 1.0
+    for split in ("test", "validation"):
+        if split not in places:
+            train = places["train"]
+            rest, taken = stratified(labels[train], SHARE / left, seed)
+            places["train"], places[split] = train[rest], train[taken]
+            left -= SHARE
