@@ -1,7 +1,13 @@
 """Registered names, for commands to check before Keras is loaded."""
 
 # The registries are cckeras.benchmarks and cckeras.methods; a test compares.
-BENCHMARKS = ("digits5", "cifar100_20", "fine_grained6", "image_folder")
+BENCHMARKS = (
+    "digits5",
+    "cifar100_20",
+    "fine_grained6",
+    "imagenet50_5",
+    "image_folder",
+)
 METHODS = ("condconv", "scratch", "finetune", "linear_probe")
 QUANTIZATIONS = ("none", "float16", "int8_weights", "int8")
 RULES = (

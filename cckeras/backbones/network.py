@@ -8,7 +8,7 @@ from cckeras.backbones import backbone
 
 
 def build_network(
-    name: str, layers, image_shape, classes: int, mean, std
+    name: str, layers, image_shape, classes: int, mean, std, **options
 ) -> keras.Model:
     """Return the model `image float32 [B, H, W, 3] in 0..255 -> [B, classes]`.
 
@@ -19,6 +19,7 @@ def build_network(
         classes: number of classes of the task.
         mean, std: per channel, of images scaled to 0..1; normalisation is
             the network's first layer.
+        **options: further arguments of the backbone.
     """
     image = keras.Input(image_shape, name="image")
     x = keras.layers.Rescaling(
@@ -26,5 +27,5 @@ def build_network(
         [-centre / value for centre, value in zip(mean, std, strict=True)],
         name="normalise",
     )(image)
-    features = backbone(name)(x, layers)
+    features = backbone(name)(x, layers, **options)
     return keras.Model(image, layers.head(features, classes))

@@ -5,7 +5,7 @@ from keras import layers as kl
 from cckeras.backbones.stem import imagenet_stem
 
 
-def resnet18(x, layers):
+def resnet18(x, layers, width=64):
     """Basic blocks [2, 2, 2, 2] of 64 to 512 channels (methods.md 2).
 
     The stem is a 3x3 convolution without pooling.
@@ -13,23 +13,25 @@ def resnet18(x, layers):
     Args:
         x: `[B, H, W, C]`, H and W at least 8.
         layers: a `LayerFactory`.
+        width: channels of the first stage; each stage has twice as many.
 
     Returns:
-        `[B, 512]`.
+        `[B, 8 * width]`.
     """
-    x = layers.conv(x, 64, 3, name="stem_conv")
+    x = layers.conv(x, width, 3, name="stem_conv")
     x = kl.ReLU(name="stem_relu")(layers.norm(x, name="stem_norm"))
-    return _blocks(x, layers)
+    return _blocks(x, layers, width)
 
 
 def resnet18_imagenet(x, layers):
     """The same behind the stem of `resnet50`, which makes pictures four times
     smaller; H and W at least 16."""
-    return _blocks(imagenet_stem(x, layers), layers)
+    return _blocks(imagenet_stem(x, layers), layers, 64)
 
 
-def _blocks(x, layers):
-    for stage, filters in enumerate((64, 128, 256, 512), 1):
+def _blocks(x, layers, width):
+    for stage in range(1, 5):
+        filters = width * 2 ** (stage - 1)
         for block in (1, 2):
             strides = 2 if stage > 1 and block == 1 else 1
             x = basic_block(

@@ -24,6 +24,7 @@ class TaskFolders:
         tasks: names of the tasks.
         split_seed: of the splits that are missing.
         check: read a task's pictures when it is first loaded.
+        validate: take a missing validation split from train.
     """
 
     root: str | None
@@ -31,6 +32,7 @@ class TaskFolders:
     tasks: Sequence[str]
     split_seed: int
     check: bool = True
+    validate: bool = True
     _checked: set[str] = field(default_factory=set)
     _memory: PictureMemory = field(default_factory=PictureMemory)
 
@@ -54,6 +56,7 @@ class TaskFolders:
             framing,
             self.split_seed,
             self._memory,
+            validate=self.validate,
             check=self.check and task not in self._checked,
         )
         self._checked.add(task)

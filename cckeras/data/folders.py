@@ -27,6 +27,7 @@ def folder_task(
     framing: Framing,
     split_seed: int,
     memory: PictureMemory | None = None,
+    validate: bool = True,
     check: bool = True,
 ) -> TaskData:
     """Return the task of `FOLDER/<train|validation|test>/<class>/*`.
@@ -40,6 +41,7 @@ def folder_task(
         framing: how pictures become squares.
         split_seed: of the splits that are missing.
         memory: where pictures are kept.
+        validate: take a missing validation split from train; else it is empty.
         check: read them all now.
 
     Raises:
@@ -50,7 +52,9 @@ def folder_task(
     classes = tuple(found["train"])
     paths, labels, places = _lists(found, classes)
     seed = [split_seed, zlib.crc32(os.fsencode(folder.name))]
-    _take_missing(places, labels, seed)
+    missing = ["test", "validation"] if validate else ["test"]
+    _take_missing(places, labels, seed, missing)
+    places.setdefault("validation", np.zeros(0, int))
     images = PictureImages(paths, framing, memory)
     if check:
         images.check()
@@ -149,10 +153,10 @@ def _lists(found, classes):
     return paths, np.array(labels, np.int64), places
 
 
-def _take_missing(places, labels, seed):
-    """Take the splits that are missing in `places` from train, in place."""
+def _take_missing(places, labels, seed, wanted):
+    """Take the wanted splits that `places` lacks from train, in place."""
     left = 1.0
-    for split in ("test", "validation"):
+    for split in wanted:
         if split not in places:
             train = places["train"]
             rest, taken = stratified(labels[train], SHARE / left, seed)

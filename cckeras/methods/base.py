@@ -210,6 +210,7 @@ class Method:
             len(task.classes),
             config["mean"],
             config["std"],
+            **{key: config[key] for key in ("width",) if key in config},
         )
 
     def _plain_network(self, task: Task, prefix: str | None = None):

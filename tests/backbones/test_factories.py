@@ -32,6 +32,12 @@ FACTS = {
 }
 # The same layers with other strides.
 FACTS["resnet50_v1"] = FACTS["resnet50"]
+# The same blocks behind a 7x7 stem.
+FACTS["resnet18_imagenet"] = (
+    512,
+    FACTS["resnet18"][1] - 3 * 3 * 3 * 64 + 7 * 7 * 3 * 64,
+    *FACTS["resnet18"][2:],
+)
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] * (name == "resnet50_v1"))
     for name in FACTS
@@ -40,6 +46,7 @@ NAMES = [
 BANKED = {
     "conv4": 4,
     "resnet18": 20,
+    "resnet18_imagenet": 20,
     "resnet50": 53,
     "resnet50_v1": 53,
     "efficientnet_lite0": 32,

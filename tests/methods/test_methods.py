@@ -15,6 +15,7 @@ EVERY = [
     ("scratch", {}),
     ("finetune", {}),
     ("finetune", {"sources": "previous"}),
+    ("linear_probe", {}),
 ]
 every = pytest.mark.parametrize(("name", "changes"), EVERY)
 
