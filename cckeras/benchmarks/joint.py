@@ -28,7 +28,7 @@ class JoinedImages:
         return self._gather(indices, lambda part, own: part.crops(own, rng))
 
     def _gather(self, indices, read):
-        indices = np.asarray(indices)
+        indices = np.asarray(indices, np.int64)
         starts = np.cumsum([0, *(len(part) for part in self.parts)])
         source = np.searchsorted(starts, indices, side="right") - 1
         images = None

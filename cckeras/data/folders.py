@@ -48,12 +48,12 @@ def folder_task(
         InputError: for a wrong layout; for unreadable pictures, where they
             are read.
     """
-    found = _pictures(folder)
+    wanted = ("test", "validation") if validate else ("test",)
+    found = _pictures(folder, wanted)
     classes = tuple(found["train"])
     paths, labels, places = _lists(found, classes)
     seed = [split_seed, zlib.crc32(os.fsencode(folder.name))]
-    missing = ["test", "validation"] if validate else ["test"]
-    _take_missing(places, labels, seed, missing)
+    _take_missing(places, labels, seed, wanted)
     places.setdefault("validation", np.zeros(0, int))
     images = PictureImages(paths, framing, memory)
     if check:
@@ -73,8 +73,13 @@ def sub_folders(folder: Path) -> dict[str, Path]:
     }
 
 
-def _pictures(folder):
-    """Return `{split: {class: [paths]}}` of a task whose layout is right."""
+def _pictures(folder, wanted):
+    """Return `{split: {class: [paths]}}` of a task whose layout is right.
+
+    Args:
+        folder: the task's.
+        wanted: splits that are taken from train where they are missing.
+    """
     splits = sub_folders(folder)
     for name, path in splits.items():
         if name not in SPLITS:
@@ -90,11 +95,12 @@ def _pictures(folder):
     classes = {name: sub_folders(path) for name, path in splits.items()}
     _check_classes(folder, classes)
     found = {}
+    missing = [name for name in wanted if name not in splits]
     for split in (name for name in SPLITS if name in splits):
         # One picture of every class stays in train.
-        least = 1 + len(SPLITS) - len(splits) if split == "train" else 1
+        taken = missing if split == "train" else ()
         found[split] = {
-            name: _class_pictures(path, least, splits)
+            name: _class_pictures(path, taken)
             for name, path in classes[split].items()
         }
     return found
@@ -123,17 +129,19 @@ def _few(names, most=3):
     return ", ".join(names[:most] + more) or "none"
 
 
-def _class_pictures(folder, least, splits):
+def _class_pictures(folder, taken):
+    """Return a class' pictures, of which some splits will each take one."""
+    least = 1 + len(taken)
     paths = [path for path in folder.iterdir() if is_picture(path)]
     if len(paths) >= least:
         return sorted(paths, key=lambda path: path.name)
     kinds = " ".join(EXTENSIONS)
-    if least == 1:
+    if not taken:
         raise InputError(
             f"Expected pictures ({kinds}) in {folder}. Received: none. Add "
             "some, or delete the class from every split."
         )
-    missing = " and ".join(name for name in SPLITS if name not in splits)
+    missing = " and ".join(sorted(taken, key=SPLITS.index))
     raise InputError(
         f"Expected {least} or more pictures ({kinds}) in {folder}, because "
         f"{missing} must be taken from them. Received: {len(paths)}. Add "

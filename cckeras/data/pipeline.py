@@ -6,6 +6,7 @@ import zlib
 
 import grain
 import numpy as np
+from absl import flags
 
 from cckeras.data.sources import Split
 from cckeras.data.transforms import RESIZED_CROP, transform
@@ -71,6 +72,8 @@ def training_batches(
         [one_epoch(epoch) for epoch in range(first_epoch, epochs)]
     ).to_iter_dataset(READ_AHEAD)
     if workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # Grain reads some of its own.
         batches = batches.mp_prefetch(
             grain.MultiprocessingOptions(num_workers=workers)
         )

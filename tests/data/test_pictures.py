@@ -303,3 +303,33 @@ def test_check_names_three_bad_pictures_and_counts_all(paths):
     assert text.endswith(
         "3.png (an empty file) and 1 more. Replace or delete them."
     )
+
+
+def test_a_random_crop_is_part_of_the_picture(tmp_path):
+    pixels = np.zeros((80, 120, 3), np.uint8)
+    pixels[..., 0] = np.arange(120)[None]
+    pixels[..., 1] = np.arange(80)[:, None]
+    path = saved(tmp_path, "ramp.png", Image.fromarray(pixels))
+    images = PictureImages([path] * 20, Framing(16))
+    crops = images.crops(np.arange(20), np.random.default_rng(3))
+    assert crops.shape == (20, 16, 16, 3)
+    widths = crops[:, 8, -1, 0].astype(int) - crops[:, 8, 0, 0]
+    assert widths.min() >= 0
+    assert len(set(widths.tolist())) > 5
+    same = images.crops(np.arange(20), np.random.default_rng(3))
+    np.testing.assert_array_equal(crops, same)
+
+
+def test_memory_is_shared_and_bounded(tmp_path):
+    paths = [
+        saved(tmp_path, f"{n}.png", image("RGB", (n, n, n))) for n in range(3)
+    ]
+    memory = PictureMemory(2 * 16 * 16 * 3)
+    images = PictureImages(paths, Framing(16), memory)
+    before = images.read([0, 1, 2])
+    for path in paths[:2]:
+        path.unlink()
+    np.testing.assert_array_equal(images.read([0, 1, 2]), before)
+    paths[2].unlink()
+    with pytest.raises(PictureError):
+        images.read([2])

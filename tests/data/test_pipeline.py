@@ -132,3 +132,15 @@ def test_evaluation_batches_are_in_order_and_begin_again(size):
 
 def test_steps_count_the_partial_batch():
     assert [steps_per_epoch(n, 32) for n in (1, 31, 32, 33)] == [1, 1, 1, 2]
+
+
+def test_crops_are_a_function_of_the_seed_and_differ_between_epochs():
+    arguments = {"augmentation": "resized_crop_and_flip", "size": 7}
+    once, again = batches(**arguments), batches(**arguments)
+    assert_equal_batches(once, again)
+    assert order(once) == order(batches(size=7))
+
+
+def test_workers_give_the_same_batches():
+    alone = batches(last=1)
+    assert_equal_batches(batches(last=1, workers=2), alone)

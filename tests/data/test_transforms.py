@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cckeras.data.transforms import TRANSFORMS, crop_and_flip, shift, transform
+from cckeras.data.transforms import (
+    TRANSFORMS,
+    crop_and_flip,
+    crop_box,
+    flip,
+    random_crops,
+    shift,
+    transform,
+)
 from cckeras.errors import InputError
 
 
@@ -86,6 +94,37 @@ def test_every_place_and_both_sides_occur_about_equally_often():
     views, counts = np.unique(found, axis=0, return_counts=True)
     assert len(views) == 9 * 9 * 2
     assert counts.max() <= 3 * 3000 / len(views)
+
+
+def test_a_flip_mirrors_half_and_changes_nothing_else():
+    images = some_images(5, 400, 3, 4)
+    found = flip(images, np.random.default_rng(2))
+    mirrored = (found == images[:, :, ::-1]).all((1, 2, 3))
+    same = (found == images).all((1, 2, 3))
+    assert (mirrored | same).all()
+    assert 150 < mirrored.sum() < 250
+
+
+@given(seeds, st.integers(1, 500), st.integers(1, 500))
+def test_a_crop_is_within_the_picture_and_neither_small_nor_flat(
+    seed, width, height
+):
+    left, top, right, bottom = crop_box(
+        (width, height), np.random.default_rng(seed)
+    )
+    assert 0 <= left < right <= width + 1e-6
+    assert 0 <= top < bottom <= height + 1e-6
+    wide, high = right - left, bottom - top
+    assert 3 / 4 - 1e-6 <= wide / high <= 4 / 3 + 1e-6
+    # A long picture has no such box of 8 % of its area.
+    whole = min(width, height * 4 / 3) * min(height, width * 4 / 3)
+    assert wide * high >= 0.08 * min(whole, width * height) - 1e-6
+
+
+def test_crops_of_one_colour_keep_it_and_shapes():
+    images = np.full((3, 6, 5, 3), (9, 80, 200), np.uint8)
+    found = random_crops(images, np.random.default_rng(0))
+    np.testing.assert_array_equal(found, images)
 
 
 def test_none_changes_nothing(rng):
