@@ -288,7 +288,16 @@ PHASES = {
 }
 
 
-@pytest.mark.parametrize(("sources", "phases"), PHASES.items(), ids=PHASES)
+# Of three ways to choose, one whole training is enough every time.
+SOURCES = [
+    pytest.param(
+        *item, id=item[0], marks=[pytest.mark.slow] * (item[0] == "best")
+    )
+    for item in PHASES.items()
+]
+
+
+@pytest.mark.parametrize(("sources", "phases"), SOURCES)
 def test_finetuning_resumes_between_its_phases(tmp_path, sources, phases):
     config = few_recipe("finetune", epochs=1, sources=sources)
     tasks = (*NAMES, "four_five")

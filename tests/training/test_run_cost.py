@@ -64,6 +64,7 @@ def test_what_is_counted_is_what_the_run_had(timed, learned):
     assert total["peak_memory_bytes"] > 1e8
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_the_bits_it_has_without_an_estimate(learned, tmp_path):
     path = tmp_path / "run"
     estimate(path, recipe())

@@ -102,7 +102,14 @@ def test_what_is_worse_is_not_kept(settled, tmp_path, monkeypatch):
     assert any(kernel.any() for kernel in routers(one)["kernel"])
 
 
-@pytest.mark.parametrize("last", [("train", 2), ("settle", 1), ("settle", 3)])
+@pytest.mark.parametrize(
+    "last",
+    [
+        ("train", 2),
+        pytest.param(("settle", 1), marks=pytest.mark.slow),
+        pytest.param(("settle", 3), marks=pytest.mark.slow),
+    ],
+)
 def test_killed_while_settling_it_ends_with_the_same_bits(
     settled, tmp_path, last
 ):
