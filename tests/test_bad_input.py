@@ -165,7 +165,7 @@ LINES = [
     bad_line(
         "unknown choice",
         "--config.backbone=resnet",
-        "conv4, resnet18, resnet50, resnet50_v1",
+        "conv4, resnet18, resnet18_imagenet, resnet50",
         "'resnet'. Did you mean 'resnet50'?",
     ),
     bad_line("arguments that train has none of", "zero_one", "'zero_one'"),
