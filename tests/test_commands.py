@@ -103,7 +103,7 @@ def test_recipes_are_valid(benchmark, method):
         "learning_rate": method != "scratch",
         "routing": method == "condconv",
         "sources": method == "finetune",
-        "pretrained": benchmark == "image_folder",
+        "pretrained": benchmark in ("image_folder", "fine_grained6"),
     }
     assert {key: key in recipe for key in own} == own
 
