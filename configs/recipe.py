@@ -37,6 +37,7 @@ def published_recipe(method: str) -> ml_collections.ConfigDict:
         config.own_expert = "routed"
         config.implementation = "auto"
         config.settle_epochs = 0
+        config.settle_tolerance = 0.0
         config.settle_learning_rate = 5e-3
     if method == "finetune":
         config.sources = "all"

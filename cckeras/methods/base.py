@@ -54,7 +54,8 @@ class Phase:
         alternative: of all phases so marked, the task keeps the values of
             the one with the best validation accuracy.
         optional: the values are kept only where their validation accuracy is
-            no worse than that of those before.
+            no worse than that of those before, but for `tolerance`.
+        tolerance: points of validation accuracy an optional phase may cost.
     """
 
     name: str
@@ -69,14 +70,15 @@ class Phase:
     start: Callable[[TaskData], None] | None = None
     alternative: bool = False
     optional: bool = False
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True)
 class PhaseResult:
     """How a finished phase ended; accuracies in percent, epochs from 1.
 
-    Accuracies are None without such images; `alternative` and `optional` as in
-    `Phase`.
+    Accuracies are None without such images; `alternative`, `optional` and
+    `tolerance` as in `Phase`.
     """
 
     name: str
@@ -87,6 +89,7 @@ class PhaseResult:
     history: dict[str, list[float]]
     alternative: bool = False
     optional: bool = False
+    tolerance: float = 0.0
 
 
 class Method:

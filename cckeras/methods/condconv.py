@@ -85,6 +85,7 @@ class CondConv(Method):
             config["settle_learning_rate"],
             start=lambda data: self._settle(task, data),
             optional=True,
+            tolerance=config["settle_tolerance"],
         )
         epochs = config["settle_epochs"]
         return replace(

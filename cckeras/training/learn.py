@@ -156,14 +156,15 @@ def _finish_phase(result, method, task, state):
 def _kept(results: list[dict]) -> dict:
     """Return the phase whose values a task keeps: the last one, but of
     alternatives the best (the first one on ties), and an optional one only if
-    it is no worse."""
+    it is no worse, or within its tolerance."""
     kept = results[0]
     for entry in results[1:]:
         before, now = (
             result["validation_accuracy"] or 0 for result in (kept, entry)
         )
         if entry.get("optional"):
-            better = now >= before
+            # Rounded as the accuracies are: 70.2 and 69.9 differ by 0.3.
+            better = round(before - now, 4) <= entry.get("tolerance", 0)
         elif entry["alternative"] and kept["alternative"]:
             better = now > before
         else:

@@ -159,6 +159,7 @@ def train_phase(
         state.history,
         phase.alternative,
         phase.optional,
+        phase.tolerance,
     )
 
 

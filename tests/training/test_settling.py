@@ -130,18 +130,21 @@ def test_task_routing_has_nothing_to_settle():
 @pytest.mark.parametrize(
     ("scores", "kept"),
     [
-        # (alternative, optional, validation accuracy) of each phase
+        # (alternative, optional, validation accuracy[, tolerance]) of each
         ([(0, 0, 50.0), (0, 0, 40.0)], 1),
         ([(0, 0, 50.0), (0, 1, 50.0)], 1),
         ([(0, 0, 50.0), (0, 1, 49.9)], 0),
+        ([(0, 0, 50.2), (0, 1, 49.9, 0.3)], 1),
+        ([(0, 0, 50.2), (0, 1, 49.8, 0.3)], 0),
         ([(0, 0, 90.0), (1, 0, 40.0), (1, 0, 40.0), (1, 0, 41.0)], 3),
         ([(0, 0, 90.0), (1, 0, 40.0), (1, 0, 40.0)], 1),
         ([(0, 0, None), (0, 1, None)], 1),
     ],
 )
 def test_which_phase_a_task_keeps(scores, kept):
+    keys = "alternative", "optional", "validation_accuracy", "tolerance"
     results = [
-        {"alternative": bool(a), "optional": bool(o), "validation_accuracy": v}
-        for a, o, v in scores
+        dict(zip(keys, (bool(a), bool(o), *rest), strict=False))
+        for a, o, *rest in scores
     ]
     assert loop._kept(results) is results[kept]
