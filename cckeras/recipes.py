@@ -58,11 +58,6 @@ def check_recipe(config: dict) -> None:
             f"Expected --config.{key} to be {expected}. Received: "
             f"{error.instance!r}.{hint}"
         ) from error
-    if "width" in config and config["backbone"] != "resnet18":
-        raise InputError(
-            "Expected --config.backbone=resnet18 in a recipe that has a width. "
-            f"Received: {config['backbone']}. Choose that one."
-        )
     epochs = config["decay_epochs"]
     if epochs != sorted(set(epochs)):
         raise InputError(

@@ -17,15 +17,19 @@ The bound, one network trained on all tasks at once: --method=scratch
 from cckeras.configs.recipe import published_recipe
 
 # What `get_config` may be told beside the method.
-CHOICES = {"size": ("full", "small")}
+CHOICES = {
+    "size": ("full", "small"),
+    # The one that has a width.
+    "backbone": ("resnet18",),
+}
 
 
-def get_config(method: str, size: str = "full"):
-    """Return the recipe of a method (methods.md 3.3), for a size."""
+def get_config(method: str, size: str = "full", backbone: str = "resnet18"):
+    """Return the recipe of a method, for a size."""
     config = published_recipe(method)
     config.size = size
     config.joint = False
-    config.backbone = "resnet18"
+    config.backbone = backbone
     config.width = 64
     config.augmentation = "resized_crop_and_flip"
     config.batch_size = 64

@@ -74,14 +74,23 @@ def copy_run(source: Path, target: Path) -> Path:
     return target
 
 
-def make_pictures(folder: Path, splits=("train", "test"), count=4) -> Path:
-    """Make `folder/SPLIT/{dark,light}/N.png`, pictures of 20x24 pixels."""
-    rng = np.random.default_rng(7)
+def make_pictures(
+    folder: Path,
+    splits=("train", "test"),
+    count=4,
+    classes=("dark", "light"),
+    seed=7,
+) -> Path:
+    """Make `folder/SPLIT/CLASS/N.png`, noise of 20x24 pixels, the later the
+    class the lighter."""
+    rng = np.random.default_rng(seed)
+    step = 256 // len(classes)
     for split in splits:
-        for name, low in (("dark", 0), ("light", 128)):
+        for place, name in enumerate(classes):
+            low = place * step
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
-                pixels = rng.integers(low, low + 128, (20, 24, 3), np.uint8)
+                pixels = rng.integers(low, low + step, (20, 24, 3), np.uint8)
                 Image.fromarray(pixels).save(
                     folder / split / name / f"{number}.png"
                 )

@@ -1,13 +1,10 @@
 """Benchmarks: sequences of tasks with their data, registered by name."""
 
-import functools
-
 from cckeras.benchmarks.cifar100_20 import cifar100_20
 from cckeras.benchmarks.digits5 import digits5
 from cckeras.benchmarks.fine_grained6 import fine_grained6
 from cckeras.benchmarks.image_folder import image_folder
 from cckeras.benchmarks.imagenet50_5 import imagenet50_5
-from cckeras.benchmarks.joint import join_tasks
 from cckeras.errors import choose
 
 BENCHMARKS = {
@@ -22,16 +19,7 @@ BENCHMARKS = {
 def benchmark(name: str):
     """Return a benchmark's function `(config, data_dir) -> Benchmark`.
 
-    Where the recipe says `joint`, all its tasks are one.
-
     Raises:
         InputError: if there is none of that name.
     """
-    make = BENCHMARKS[choose("benchmark", name, BENCHMARKS)]
-
-    @functools.wraps(make)
-    def made(config, data_dir=None):
-        tasks = make(config, data_dir)
-        return join_tasks(tasks) if config.get("joint") else tasks
-
-    return made
+    return BENCHMARKS[choose("benchmark", name, BENCHMARKS)]

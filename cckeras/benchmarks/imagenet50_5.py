@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cckeras.benchmarks.base import Benchmark
+from cckeras.benchmarks.joint import join_tasks
 from cckeras.benchmarks.task_folders import TaskFolders
 from cckeras.data.imagenet_classes import imagenet_classes
 from cckeras.data.pictures import Framing
@@ -37,7 +38,8 @@ def imagenet50_5(config, data_dir=None) -> Benchmark:
     `DIR` may also be the folder that holds `imagenet50_32`. Test pictures are
     resized to 36 pixels for 32, and the middle is cut out; small ones, of 32
     pixels, are taken as they are. No validation split is taken from train: the
-    recipe keeps the last epoch.
+    recipe keeps the last epoch. Where the recipe says `joint`, all tasks are
+    one.
 
     Args:
         config: the recipe.
@@ -57,7 +59,8 @@ def imagenet50_5(config, data_dir=None) -> Benchmark:
             _check_classes(task, data.classes)
         return data
 
-    return Benchmark("imagenet50_5", TASKS, load)
+    tasks = Benchmark("imagenet50_5", TASKS, load)
+    return join_tasks(tasks) if config["joint"] else tasks
 
 
 def _check_classes(task, found):

@@ -31,16 +31,12 @@ class JoinedImages:
         indices = np.asarray(indices, np.int64)
         starts = np.cumsum([0, *(len(part) for part in self.parts)])
         source = np.searchsorted(starts, indices, side="right") - 1
-        images = None
-        for number in np.unique(source):
-            places = np.flatnonzero(source == number)
-            found = read(self.parts[number], indices[places] - starts[number])
-            if images is None:
-                images = np.empty((len(indices), *found.shape[1:]), found.dtype)
-            images[places] = found
-        if images is None:  # No image was asked for.
-            return self.parts[0].read(indices)
-        return images
+        order = np.argsort(source, kind="stable")
+        found = [
+            read(part, indices[source == number] - starts[number])
+            for number, part in enumerate(self.parts)
+        ]
+        return np.concatenate(found)[np.argsort(order)]
 
 
 def join_tasks(benchmark: Benchmark) -> Benchmark:
@@ -53,28 +49,24 @@ def join_tasks(benchmark: Benchmark) -> Benchmark:
 
     def load(_):
         tasks = {name: benchmark.load(name) for name in benchmark.tasks}
-        first = next(iter(tasks.values()))
-        names = [
-            f"{task}/{name}"
-            for task, data in tasks.items()
-            for name in data.classes
-        ]
+        parts = list(tasks.values())
+        names = [f"{t}/{name}" for t, d in tasks.items() for name in d.classes]
+        starts = np.cumsum([0, *(len(data.classes) for data in parts)])
+
+        def joined(splits):
+            images = JoinedImages(tuple(split.images for split in splits))
+            labels = [
+                split.labels + start
+                for split, start in zip(splits, starts, strict=False)
+            ]
+            return Split(images, np.concatenate(labels))
+
         return TaskData(
             tuple(names),
-            _joined([data.train for data in tasks.values()], tasks),
-            _joined([data.validation for data in tasks.values()], tasks),
-            _joined([data.test for data in tasks.values()], tasks),
-            first.augmentation,
+            joined([data.train for data in parts]),
+            joined([data.validation for data in parts]),
+            joined([data.test for data in parts]),
+            parts[0].augmentation,
         )
 
     return Benchmark(benchmark.name, (JOINT,), load)
-
-
-def _joined(splits, tasks):
-    starts = np.cumsum([0, *(len(data.classes) for data in tasks.values())])
-    labels = [
-        split.labels + start
-        for split, start in zip(splits, starts[:-1], strict=True)
-    ]
-    images = JoinedImages(tuple(split.images for split in splits))
-    return Split(images, np.concatenate(labels))

@@ -141,7 +141,7 @@ def _class_pictures(folder, taken):
             f"Expected pictures ({kinds}) in {folder}. Received: none. Add "
             "some, or delete the class from every split."
         )
-    missing = " and ".join(sorted(taken, key=SPLITS.index))
+    missing = " and ".join(taken)
     raise InputError(
         f"Expected {least} or more pictures ({kinds}) in {folder}, because "
         f"{missing} must be taken from them. Received: {len(paths)}. Add "

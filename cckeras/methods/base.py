@@ -206,6 +206,7 @@ class Method:
 
     def _build(self, task: Task, layers: LayerFactory) -> keras.Model:
         config = self.config
+        options = {"width": config["width"]} if "width" in config else {}
         return build_network(
             config["backbone"],
             layers,
@@ -213,7 +214,7 @@ class Method:
             len(task.classes),
             config["mean"],
             config["std"],
-            **{key: config[key] for key in ("width",) if key in config},
+            **options,
         )
 
     def _plain_network(self, task: Task, prefix: str | None = None):

@@ -98,7 +98,7 @@ def test_the_split_depends_on_its_seed_alone(tasks):
 
 
 def test_it_is_registered_and_errors_help():
-    assert benchmark("digits5").__wrapped__ is digits5
+    assert benchmark("digits5") is digits5
     assert digits5({"split_seed": 0}).tasks == TASKS
     with pytest.raises(InputError, match="Did you mean 'digits5'"):
         benchmark("digit5")

@@ -8,10 +8,11 @@ from cckeras.benchmarks.fine_grained6 import (
     among_thousand,
     fine_grained6,
 )
+from cckeras.data.folders import SPLITS
 from cckeras.data.imagenet_classes import imagenet_classes, imagenet_names
 from cckeras.errors import InputError
 from cckeras.recipes import load_recipe
-from tests.benchmarks.folders import make_task
+from tests.command import make_pictures
 
 KNOWN = [imagenet_classes()[place] for place in (3, 700)]
 
@@ -25,11 +26,14 @@ def config(method="condconv", **changes):
 def root(tmp_path):
     """ImageNet with two classes, birds and wikiart; the others are missing."""
     folders = [f"{known.wordnet}_{known.name}" for known in KNOWN]
-    make_task(tmp_path / "imagenet", folders, seed=1)
-    make_task(tmp_path / "birds", ["wren", "robin"], seed=2)
-    make_task(
-        tmp_path / "wikiart", ["Monet", "Goya"], splits=("train",), seed=3
-    )
+    for number, (task, classes, splits) in enumerate(
+        (
+            ("imagenet", folders, SPLITS),
+            ("birds", ["wren", "robin"], SPLITS),
+            ("wikiart", ["Monet", "Goya"], ["train"]),
+        )
+    ):
+        make_pictures(tmp_path / task, splits, 3, classes, number)
     return tmp_path
 
 

@@ -254,7 +254,7 @@ def test_too_few_pictures_to_take_both_splits(root):
         root,
         "3 or more",
         root / "b/train/y",
-        "validation and test must be taken",
+        "test and validation must be taken",
         "Received: 2.",
         task="b",
     )

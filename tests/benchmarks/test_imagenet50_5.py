@@ -8,7 +8,7 @@ from cckeras.benchmarks.imagenet50_5 import CLASSES, TASKS, imagenet50_5
 from cckeras.data.imagenet_classes import imagenet_classes
 from cckeras.errors import InputError
 from cckeras.recipes import load_recipe
-from tests.benchmarks.folders import make_task
+from tests.command import make_pictures
 
 
 def config(**changes):
@@ -18,11 +18,10 @@ def config(**changes):
 @pytest.fixture
 def root(tmp_path):
     for place, task in enumerate(TASKS[:2]):
-        make_task(
+        make_pictures(
             tmp_path / task,
-            CLASSES[10 * place : 10 * place + 10],
-            splits=("train", "test"),
             count=2,
+            classes=CLASSES[10 * place : 10 * place + 10],
             seed=place,
         )
     return tmp_path
@@ -52,7 +51,7 @@ def test_other_classes_are_for_the_small_size_alone(root):
 
 
 def test_a_width_needs_the_backbone_that_has_one():
-    with pytest.raises(InputError, match="Received: conv4"):
+    with pytest.raises(InputError, match="Received: 'conv4'"):
         config(backbone="conv4")
 
 
@@ -62,7 +61,7 @@ def test_all_tasks_as_one(root):
     parts = benchmark("imagenet50_5")(config(size="small"), root)
     assert made.tasks == ("joint",)
     for task in TASKS[2:]:
-        make_task(root / task, CLASSES[:10], splits=("train", "test"), count=1)
+        make_pictures(root / task, count=1, classes=CLASSES[:10])
     data = made.load("joint")
     assert len(data.classes) == 50
     assert data.classes[10] == f"task_2/{CLASSES[10]}"

@@ -134,11 +134,35 @@ def test_steps_count_the_partial_batch():
     assert [steps_per_epoch(n, 32) for n in (1, 31, 32, 33)] == [1, 1, 1, 2]
 
 
-def test_crops_are_a_function_of_the_seed_and_differ_between_epochs():
-    arguments = {"augmentation": "resized_crop_and_flip", "size": 7}
-    once, again = batches(**arguments), batches(**arguments)
-    assert_equal_batches(once, again)
-    assert order(once) == order(batches(size=7))
+class Places:
+    """Images that are crops: each shows where its own crop began."""
+
+    def __len__(self):
+        return 7
+
+    def crops(self, indices, rng):
+        starts = rng.integers(0, 256, (len(indices), 1, 1, 1), np.uint8)
+        return np.broadcast_to(starts, (len(indices), 4, 4, 3))
+
+
+def test_crops_are_the_same_again_and_differ_between_epochs():
+    split = Split(Places(), np.arange(7))
+
+    def pictures(epoch):
+        found = training_batches(
+            split,
+            seed=7,
+            task="digits",
+            batch_size=7,
+            augmentation="resized_crop_and_flip",
+            first_epoch=epoch,
+            epochs=epoch + 1,
+        )
+        ((images, labels),) = found
+        return images[np.argsort(labels), 0, 0, 0].tolist()
+
+    assert pictures(0) == pictures(0)
+    assert pictures(0) != pictures(1)
 
 
 def test_workers_give_the_same_batches():
