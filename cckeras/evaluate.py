@@ -2,9 +2,11 @@
 
     python -m cckeras.evaluate RUN
     python -m cckeras.evaluate RUN --data_dir=DATA --json=result.json
+    python -m cckeras.evaluate RUN --reference=FINETUNED
 
 Prints the metrics of both settings side by side and writes RUN/report/
-(report.html, report.md, CSV, JSON).
+(report.html, report.md, CSV, JSON), with the pictures of the most confident
+mistakes. --reference adds the Total Gain over another run of the benchmark.
 """
 
 from __future__ import annotations
@@ -36,12 +38,14 @@ def main(arguments: list[str]) -> None:
     """Run the command."""
     options = Flags("cckeras.evaluate", __doc__, ("RUN",))
     options.add_text("data_dir", None, "folder with the data, as in training")
+    options.add_text("reference", None, "another run: print the gain over it")
     options.add_switch("task_labels_only", "leave out task-free evaluation")
     options.add_switch("no_report", "print alone; write no report")
     options.add_threads()
     (folder,) = options.parse(arguments)
     check_writable(options.json)
     path = open_learned(folder).path
+    reference = options.reference and open_learned(options.reference)
     if not options.no_report and not os.access(path, os.W_OK):
         raise InputError(
             f"Expected to write a report into {path}. Received: a folder that "
@@ -50,6 +54,8 @@ def main(arguments: list[str]) -> None:
     start_backend(options.threads)
     from cckeras.console import telling
     from cckeras.evaluation.evaluation import evaluate_run
+    from cckeras.evaluation.gain import gain_over
+    from cckeras.evaluation.mistakes import confident_mistakes
     from cckeras.evaluation.report import write_report
     from cckeras.evaluation.routing import routing_statistics
 
@@ -70,16 +76,20 @@ def main(arguments: list[str]) -> None:
                 f"Expected test images for a task of {folder}. Received: none "
                 "in --data_dir. Give the folder used in training."
             )
-        routing = {}
+        if reference:
+            result["total_gain"] = gain_over(result, run, reference)
+        routing, mistakes = {}, {}
         if not options.no_report:
             routing = routing_statistics(method, tasks, tell)
+            mistakes = confident_mistakes(method, tasks, tell)
     write_json(options.json, "evaluate", result)
     left_out = [t.name for t in run.tasks if t.name not in result["tasks"]]
     if left_out:
         print(f"note: no test images, left out: {', '.join(left_out)}")
     print_result(result, published)
     if not options.no_report:
-        print(f"report: {write_report(run, result, published, routing)}")
+        report = write_report(run, result, published, routing, mistakes)
+        print(f"report: {report}")
 
 
 def print_result(result: dict, published: dict | None) -> None:
@@ -118,6 +128,13 @@ def print_result(result: dict, published: dict | None) -> None:
             label, *("-" if v is None else f"{v:.2f}" for v in values)
         )
     print_table(summary)
+    if "total_gain" in result:
+        gain = result["total_gain"]
+        print(
+            f"Total Gain over {gain['reference']} ({gain['method']}), "
+            f"{len(gain['accuracies'])} tasks after the first: "
+            f"{gain['points']:+.2f} points"
+        )
 
 
 if __name__ == "__main__":

@@ -27,6 +27,13 @@ class JoinedImages:
     def crops(self, indices, rng):
         return self._gather(indices, lambda part, own: part.crops(own, rng))
 
+    def name(self, index):
+        for part in self.parts:
+            if index < len(part):
+                return part.name(index)
+            index -= len(part)
+        raise IndexError(index)
+
     def _gather(self, indices, read):
         indices = np.asarray(indices, np.int64)
         starts = np.cumsum([0, *(len(part) for part in self.parts)])

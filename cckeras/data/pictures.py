@@ -137,6 +137,10 @@ class PictureImages:
             )
         return images
 
+    def name(self, index) -> str:
+        """Return the path of a picture's file."""
+        return str(self.paths[int(index)])
+
     def check(self) -> None:
         """Read every picture, which the first epoch then finds in memory.
 

@@ -22,6 +22,9 @@ class Images(Protocol):
     def crops(self, indices, rng: np.random.Generator) -> np.ndarray:
         """Return random resized crops in place of the whole images."""
 
+    def name(self, index) -> str:
+        """Return what a person can find an image by."""
+
 
 @dataclass(frozen=True)
 class ArrayImages:
@@ -37,6 +40,9 @@ class ArrayImages:
 
     def crops(self, indices, rng):
         return random_crops(self.array[indices], rng)
+
+    def name(self, index):
+        return f"number {index}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,9 @@ class Subset:
 
     def crops(self, indices, rng):
         return self.images.crops(self.indices[indices], rng)
+
+    def name(self, index):
+        return self.images.name(self.indices[index])
 
 
 @dataclass(frozen=True)

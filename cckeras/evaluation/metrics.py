@@ -62,6 +62,19 @@ def forward_transfer(before, classes) -> float | None:
     return float(np.mean(gains)) if gains else None
 
 
+def total_gain(accuracies, reference) -> float:
+    """Return the sum of the differences to a reference, in points.
+
+    Tu, Wu and Chen 2020 take finetuning's accuracies, and leave out the first
+    task, whose network is given.
+
+    Args:
+        accuracies: in percent, one a task, of the tasks after the first.
+        reference: the same of the reference.
+    """
+    return float(np.sum(np.asarray(accuracies) - np.asarray(reference)))
+
+
 def standard_error(accuracies, counts) -> float:
     """Return the standard error of an average accuracy, in points.
 

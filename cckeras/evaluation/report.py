@@ -13,6 +13,7 @@ from cckeras.evaluation.document import (
     html_document,
     markdown_document,
 )
+from cckeras.evaluation.picture_rows import picture_rows
 from cckeras.evaluation.tables import (
     LABELLED,
     environments_table,
@@ -33,6 +34,7 @@ def write_report(
     evaluation: dict,
     published: dict[str, float] | None = None,
     routing: dict[str, dict] | None = None,
+    mistakes: dict[str, list] | None = None,
 ) -> Path:
     """Write the report of a run with at least one task; return the HTML's path.
 
@@ -42,6 +44,7 @@ def write_report(
         published: `{task: accuracy in percent}` of the run's method.
         routing: what `routing_statistics` returned, `{task: {layer:
             {"experts": [n names], "mean": [n], "std": [n]}}}`.
+        mistakes: what `confident_mistakes` returned, `{task: [Mistake]}`.
 
     Raises:
         InputError: if the folder cannot be written.
@@ -53,6 +56,7 @@ def write_report(
         tasks_table(rows),
         task_free_table(rows),
         *_plots(run, evaluation, rows, published, routing or {}),
+        _mistakes(mistakes),
         training_command(run),
         environments_table(run),
     ]
@@ -67,6 +71,11 @@ def write_report(
         ["after_task", *evaluation["tasks"]],
         _matrix_rows(evaluation),
     )
+    if mistakes:
+        contents["mistakes.csv"] = _csv(
+            ["task", "picture", "said", "probability", "truth"],
+            _mistake_rows(mistakes),
+        )
     contents["report.md"] = markdown_document(title, lead, parts)
     contents["report.html"] = html_document(title, lead, parts)
     folder = run.path / REPORT
@@ -92,6 +101,12 @@ def _lead(run, evaluation):
         f"evaluated with {evaluation['backend']}",
         evaluation["run"],
     ]
+    if "total_gain" in evaluation:
+        gain = evaluation["total_gain"]
+        texts.append(
+            f"Total Gain {gain['points']:+.2f} points over {gain['reference']} "
+            f"({gain['method']})"
+        )
     if evaluation.get("changed_data"):
         changed = ", ".join(evaluation["changed_data"])
         texts.append(f"data that has changed since training: {changed}")
@@ -147,6 +162,41 @@ def _plots(run, evaluation, rows, published, routing):
         plots.size(run.records),
         "Relative to the first task.",
     )
+
+
+def _mistakes(mistakes):
+    """Return the pictures of mistakes, None without one."""
+    if not mistakes:
+        return None
+    rows = {
+        task: [
+            (
+                one.picture,
+                [
+                    f"{one.probability:.0%} {one.said}",
+                    f"is {one.truth}",
+                    Path(one.name).name,
+                ],
+            )
+            for one in found
+        ]
+        for task, found in mistakes.items()
+    }
+    return Plot(
+        "Most confident mistakes",
+        "mistakes.svg",
+        picture_rows(rows, "mistakes"),
+        "Test pictures of each task that its network is surest of, and wrong: "
+        "what it says, what the picture is, its file. mistakes.csv has the "
+        "paths; a wrong label is found here first.",
+    )
+
+
+def _mistake_rows(mistakes):
+    for task, found in mistakes.items():
+        for one in found:
+            share = f"{one.probability:.4f}"
+            yield [task, one.name, one.said, share, one.truth]
 
 
 def _matrix_rows(evaluation):

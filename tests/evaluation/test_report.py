@@ -7,9 +7,11 @@ import shlex
 import types
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from cckeras.errors import InputError
+from cckeras.evaluation.mistakes import Mistake
 from cckeras.evaluation.report import write_report
 from cckeras.evaluation.tables import training_command
 from cckeras.recipes import load_recipe
@@ -25,7 +27,20 @@ ROUTING = {
         }
     }
 }
+MISTAKES = {
+    "_b|c_": [
+        Mistake(
+            np.full((32, 24, 3), 40 * number, np.uint8),
+            f"DIR/test/<b>/{number}.jpg",
+            "a<1>",
+            0.875,
+            "b",
+        )
+        for number in range(7)
+    ]
+}
 FILES = {
+    "mistakes.csv",
     "report.html",
     "report.md",
     "report.json",
@@ -33,6 +48,7 @@ FILES = {
     "accuracy_matrix.csv",
 }
 PLOTS = {
+    "mistakes.svg",
     "accuracies.svg",
     "accuracy_matrix.svg",
     "learning_curves.svg",
@@ -127,7 +143,9 @@ def fake_evaluation(path, names=NAMES):
 def report(tmp_path):
     """A complete report: the folder and the evaluation."""
     evaluation = fake_evaluation(tmp_path)
-    path = write_report(fake_run(tmp_path), evaluation, PUBLISHED, ROUTING)
+    path = write_report(
+        fake_run(tmp_path), evaluation, PUBLISHED, ROUTING, MISTAKES
+    )
     assert path == tmp_path / "report" / "report.html"
     return path.parent, evaluation
 
@@ -180,7 +198,8 @@ def test_page_loads_nothing(report):
         assert "src" not in attributes
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("href", "xlink:href"):
-            assert attributes.get(name, "#").startswith("#")
+            link = attributes.get(name, "#")
+            assert link.startswith(("#", "data:image/png;base64,"))
     assert all(found[0] == "#" for found in re.findall(r"url\((.)", text))
     identifiers = [tag["id"] for _, tag in page.tags if "id" in tag]
     assert len(identifiers) == len(set(identifiers))
@@ -206,6 +225,18 @@ def test_page_has_every_name_and_value(report):
     assert "conv<1>" in page.texts
     assert "<chips>" not in text
     assert "<1>" not in text
+
+
+def test_mistakes_are_shown_with_what_they_are_and_listed(report):
+    folder, _ = report
+    svg = (folder / "mistakes.svg").read_text(encoding="utf-8")
+    assert svg.count("data:image/png;base64,") == 7
+    for text in ("88% a&lt;1&gt;", "is b", "6.jpg"):
+        assert text in svg
+    header, *lines = rows(folder / "mistakes.csv")
+    assert header == ["task", "picture", "said", "probability", "truth"]
+    assert lines[6] == ["_b|c_", "DIR/test/<b>/6.jpg", "a<1>", "0.8750", "b"]
+    assert len(lines) == 7
 
 
 def test_page_says_how_to_reproduce(report):
@@ -298,7 +329,7 @@ def test_csv_and_json_hold_the_input(report):
 def test_is_the_same_when_written_again(report, tmp_path):
     folder, evaluation = report
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    write_report(fake_run(tmp_path), evaluation, PUBLISHED, ROUTING)
+    write_report(fake_run(tmp_path), evaluation, PUBLISHED, ROUTING, MISTAKES)
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert after == before
 
