@@ -40,7 +40,14 @@ FLAGS = {
         "threads",
     ],
     verify: ["json", "threads"],
-    evaluate: ["data_dir", "json", "no_report", "task_labels_only", "threads"],
+    evaluate: [
+        "data_dir",
+        "json",
+        "no_report",
+        "reference",
+        "task_labels_only",
+        "threads",
+    ],
     predict: ["format", "json", "rule", "task", "threads", "top"],
 }
 
