@@ -16,6 +16,8 @@ RULES = (
     "max_probability",
     "entropy",
     "energy",
+    "calibrated",
     "gated",
+    "agreed",
 )
 EXPORT_ROUTINGS = ("auto", "exact", "folded", "low_rank")

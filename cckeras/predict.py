@@ -35,8 +35,9 @@ def main(arguments: list[str]) -> None:
     options.add_text(
         "rule",
         None,
-        f"without --task: {', '.join(RULES)}; if absent gated, or for a run "
-        "without statistics max_probability",
+        f"without --task: {', '.join(RULES)}; if absent agreed, which leaves "
+        "out a task whose weights came without pictures, or for a run without "
+        "statistics max_probability",
     )
     options.add_text("format", "table", "what to print: table or json")
     options.add_number("top", 1, "how many classes to name for a picture", 1)
@@ -82,19 +83,33 @@ def chosen_rule(records, name: str | None) -> str:
     Raises:
         InputError: if the run lacks what the named rule needs.
     """
-    from cckeras.evaluation.task_free import DEFAULT_RULE, WITHOUT_GATE
-    from cckeras.runs.gate import stored_statistics
+    from cckeras.evaluation.task_free import (
+        DEFAULT_RULE,
+        INFORMED,
+        WITHOUT_STATISTICS,
+    )
+    from cckeras.runs.statistics import stored_statistics
 
-    if name not in (None, DEFAULT_RULE):
+    if name is not None and name not in INFORMED:
         return name
-    if len(stored_statistics(records)) == len(records.records):
-        return DEFAULT_RULE
+    stored = stored_statistics(records)
+    lacking = [
+        record["name"]
+        for record in records.records
+        if record["name"] not in stored and record["data"] is not None
+    ]
+    if stored and not lacking:
+        return name or DEFAULT_RULE
     if name is None:
-        return WITHOUT_GATE
+        return WITHOUT_STATISTICS
+    received = (
+        f"none of {', '.join(lacking)}, learned by an earlier version"
+        if lacking
+        else "weights that came without pictures alone"
+    )
     raise InputError(
-        f"Expected statistics of every task for --rule={name}. Received: "
-        f"{records.path}, with a task of an earlier version or one whose "
-        "weights came without pictures. Choose another rule."
+        f"Expected statistics of the tasks of {records.path} for "
+        f"--rule={name}. Received: {received}. Choose another rule."
     )
 
 
@@ -111,29 +126,35 @@ def predict(folder, pictures, task, rule_name, top, progress) -> list[dict]:
     """
     import numpy as np
 
-    from cckeras.evaluation.answers import answer, answering_model, gated
-    from cckeras.evaluation.task_free import DEFAULT_RULE, rule
-    from cckeras.runs.gate import (
-        make_gate,
-        see,
-        seeing_model,
+    from cckeras.evaluation.answers import answer, answering_model, informed
+    from cckeras.evaluation.task_free import INFORMED, rule
+    from cckeras.runs.run import Run
+    from cckeras.runs.seeing import see
+    from cckeras.runs.statistics import (
+        first_seeing,
+        gate_of,
         stored_statistics,
     )
-    from cckeras.runs.run import Run
 
     progress("loading the run")
     run = Run.open(folder)
     records = [run.record(task)] if task else run.records
-    needed = [used for record in records for used in record["uses"]]
+    known = stored_statistics(run) if rule_name in INFORMED else {}
+    needed = []
+    if known:
+        records = [run.record(name) for name in known]
+        needed = [run.records[0]["name"]]
+    needed += [used for record in records for used in record["uses"]]
     method = run.load(tuple(dict.fromkeys(needed)))
     models = [
         answering_model(method.task_model(record["name"])) for record in records
     ]
     # Rules compare tasks; of one task, each gives the class.
     find = rule("max_logit" if task else rule_name)
-    if rule_name == DEFAULT_RULE:
-        seeing = seeing_model(method.task_model(records[0]["name"]))
-        gate = make_gate(list(stored_statistics(run).values()))
+    if known:
+        seeing = first_seeing(method)
+        statistics = list(known.values())
+        gate = gate_of(statistics)
     results = []
     for start in range(0, len(pictures), BATCH):
         progress(f"picture {start + 1} of {len(pictures)}")
@@ -141,8 +162,9 @@ def predict(folder, pictures, task, rule_name, top, progress) -> list[dict]:
         places = range(start, start + len(paths))
         images = pictures.read(places).astype(np.float32)
         answers = [answer(model, [images]) for model in models]
-        if rule_name == DEFAULT_RULE:
-            answers = gated(answers, gate.scores(see(seeing, images)))
+        if known:
+            scores = gate.scores(see(seeing, images))
+            answers = informed(answers, statistics, gate, scores)
         found = find(answers, run.config["seed"])
         results += _described(records, paths, answers, found, top)
     return results

@@ -20,6 +20,7 @@ from cckeras.layers import cond_conv, per_image_convolution
 from cckeras.methods import METHODS, finetune
 from cckeras.recipes import check_recipe, load_recipe
 from cckeras.runs import files
+from cckeras.runs.records import STATISTICS
 from cckeras.runs.run import Run
 from cckeras.schemas import check_schema, schema
 from tests.command import ROOT, copy_run, run, run_process, tree
@@ -430,19 +431,21 @@ def test_predict_asks_the_gate_where_there_is_one(digits_run, digits, tmp_path):
         result = json.loads(outcome.out)
         return result["rule"], [row["task"] for row in result["pictures"]]
 
-    gated = rule_and_tasks(digits_run.path)
-    assert gated == rule_and_tasks(digits_run.path, "--rule=gated")
-    assert gated[0] == "gated"
+    default = rule_and_tasks(digits_run.path)
+    assert default == rule_and_tasks(digits_run.path, "--rule=agreed")
+    assert default[0] == "agreed"
     # A run of an earlier version has no statistics.
     old = copy_run(digits_run.path, tmp_path / "run")
     for path in old.glob("tasks/*/task.json"):
         record = json.loads(path.read_text())
-        del record["files"]["statistics.safetensors"]
+        del record["files"][STATISTICS]
         path.write_bytes(files.dump_json(files.seal(record)))
     assert rule_and_tasks(old)[0] == "max_probability"
     outcome = run(predict.main, old, digits, "--rule=gated")
     assert outcome.code == 2
-    assert "statistics of every task for --rule=gated" in outcome.error
+    assert (
+        "--rule=gated. Received: none of zero_one, two_three" in outcome.error
+    )
 
 
 @pytest.mark.parametrize("rule", names.RULES)

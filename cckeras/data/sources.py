@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,6 +64,15 @@ class Split:
         """Return images float32 `[n, H, W, 3]`, spread evenly over the split:
         `count` of them, all if there are not so many or it is None."""
         return self.images.read(self._spread(count)).astype(np.float32)
+
+    def batches_spread(
+        self, size: int, count: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yield those images, at most `size` at a time."""
+        places = self._spread(count)
+        for start in range(0, len(places), size):
+            part = self.images.read(places[start : start + size])
+            yield part.astype(np.float32)
 
     def labels_spread(self, count: int | None = None) -> np.ndarray:
         """Return the labels `[n]` of those images."""

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
+from cckeras.runs.gate import Gate
+from cckeras.runs.statistics import Statistics
+
 
 class Answers(NamedTuple):
-    """One task's `logits [N, classes]`, `features [N, F]` for N images, and
-    `gate [N]`, what a gate over all tasks scores it, or None."""
+    """What one task's network says of N images.
+
+    Args:
+        logits: `[N, classes]`.
+        features: `[N, F]`.
+        gate: `[N, classes]`, logarithms of the probabilities that a gate over
+            all tasks gives its classes, or None.
+        temperature: by which its logits are to be divided.
+    """
 
     logits: np.ndarray
     features: np.ndarray
     gate: np.ndarray | None = None
+    temperature: float = 1.0
 
     def rows(self, start: int, stop: int) -> Answers:
         """Return the answers for some of the images."""
-        parts = (p if p is None else p[start:stop] for p in self)
-        return Answers(*parts)
+        gate = self.gate
+        return self._replace(
+            logits=self.logits[start:stop],
+            features=self.features[start:stop],
+            gate=None if gate is None else gate[start:stop],
+        )
 
 
 def answering_model(model: keras.Model) -> keras.Model:
@@ -32,10 +47,25 @@ def answering_model(model: keras.Model) -> keras.Model:
     return answering
 
 
-def gated(answers: list[Answers], scores: np.ndarray) -> list[Answers]:
-    """Return the answers of all tasks with a gate's scores `[N, tasks]`."""
+def informed(
+    answers: Sequence[Answers],
+    statistics: Sequence[Statistics],
+    gate: Gate,
+    scores: np.ndarray,
+) -> list[Answers]:
+    """Return the answers of all tasks with what their statistics tell.
+
+    Args:
+        answers: of every task, in order.
+        statistics: theirs.
+        gate: made of these.
+        scores: its scores of the images, `[N, C]`.
+    """
     return [
-        own._replace(gate=scores[:, place]) for place, own in enumerate(answers)
+        own._replace(gate=part, temperature=float(task.temperature))
+        for own, task, part in zip(
+            answers, statistics, gate.by_task(scores), strict=True
+        )
     ]
 
 

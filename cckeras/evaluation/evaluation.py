@@ -15,17 +15,13 @@ from cckeras.evaluation.answers import (
     Answers,
     answer,
     answering_model,
-    gated,
+    informed,
 )
-from cckeras.evaluation.task_free import DEFAULT_RULE, RULES, task_of_class
+from cckeras.evaluation.task_free import INFORMED, RULES, task_of_class
 from cckeras.methods.base import Method
-from cckeras.runs.gate import (
-    make_gate,
-    run_statistics,
-    see,
-    seeing_model,
-)
 from cckeras.runs.run import Run
+from cckeras.runs.seeing import see_split
+from cckeras.runs.statistics import first_seeing, gate_of, run_statistics
 
 
 def evaluate_run(
@@ -91,13 +87,13 @@ def evaluate_run(
     }
     if task_free and names:
         progress("looking at all images with the first network")
-        gates = _gates(run, method, names, tests, loaded)
+        told = _informed(run, method, names, tests, loaded, answers)
         for name, find in RULES.items():
-            if name == DEFAULT_RULE and gates is None:
+            if name in INFORMED and told is None:
                 continue
             progress(f"evaluating the rule {name}")
             result["task_free"][name] = _task_free(
-                find, run.config["seed"], tests, answers, gates
+                find, run.config["seed"], tests, answers, told
             )
     return result
 
@@ -112,19 +108,35 @@ def _answers(model, tests) -> list[Answers]:
     return results
 
 
-def _gates(run, method, names, tests, loaded):
-    """Return, for each number of tasks, their gate's scores of the images of
-    each test; None without statistics of all these tasks."""
-    seeing = seeing_model(method.task_model(run.records[0]["name"]))
-    found = run_statistics(run, seeing, loaded.get)
+def _informed(run, method, names, tests, loaded, answers):
+    """Return, for each number of tasks and each test of theirs, what they
+    answer, told their statistics; None without those of all these tasks."""
+    found = run_statistics(run, method, loaded.get)
     if not set(names) <= set(found):
         return None
-    seen = [see(seeing, test.read_spread()) for test in tests]
-    gates = [
-        make_gate([found[name] for name in names[: row + 1]])
-        for row in range(len(names))
-    ]
-    return [[gate.scores(own) for own in seen] for gate in gates]
+    seeing = first_seeing(method)
+    seen = [see_split(seeing, test) for test in tests]
+    statistics = [found[name] for name in names]
+    rows = []
+    for count in range(1, len(names) + 1):
+        known = statistics[:count]
+        gate = gate_of(known)
+        rows.append(
+            [
+                informed(
+                    _of_test(answers, count, test),
+                    known,
+                    gate,
+                    gate.scores(seen[test]),
+                )
+                for test in range(count)
+            ]
+        )
+    return rows
+
+
+def _of_test(answers, count, test):
+    return [answers[task][test] for task in range(count)]
 
 
 def _task_incremental(run, names, tests, answers, task_free):
@@ -178,16 +190,16 @@ def _mean_over_sources(run, records):
     return round(float(np.mean(values)), 4)
 
 
-def _task_free(find, seed, tests, answers, gates):
+def _task_free(find, seed, tests, answers, told):
     counts = [own[0].logits.shape[1] for own in answers]
     starts = np.cumsum([0, *counts])
     matrix, identified = [], []
     for row in range(len(tests)):
         accuracies = []
         for column in range(row + 1):
-            said = [answers[task][column] for task in range(row + 1)]
-            if gates is not None:
-                said = gated(said, gates[row][column])
+            said = _of_test(answers, row + 1, column)
+            if told is not None:
+                said = told[row][column]
             classes = find(said, seed)
             truth = tests[column].labels + starts[column]
             accuracies.append(_percent(classes == truth))

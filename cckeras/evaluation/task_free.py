@@ -11,9 +11,10 @@ from cckeras.evaluation.answers import Answers
 from cckeras.layers.initializers import FanInUniform
 from cckeras.runs.gate import log_softmax
 
-DEFAULT_RULE = "gated"
-# Where a gate is not to be had.
-WITHOUT_GATE = "max_probability"
+DEFAULT_RULE = "agreed"
+# Where there are no statistics of the tasks; those that need some.
+WITHOUT_STATISTICS = "max_probability"
+INFORMED = ("calibrated", "gated", "agreed")
 
 
 def max_logit(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
@@ -104,14 +105,39 @@ def energy(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
     )
 
 
-def gated(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
-    """Return the class that is likeliest when a gate has its say: a task's
-    probability by the gate, times the class' own within the task.
+def calibrated(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
+    """Return the class with the largest probability within its own task, whose
+    logits are divided by the task's temperature (Guo et al. 2017).
 
-    Arguments and result as of `max_logit`; the answers have a gate's scores.
+    Arguments and result as of `max_logit`.
     """
     del seed
-    joint = [own.gate[:, None] + log_softmax(own.logits) for own in answers]
+    shares = [probabilities(own.logits / own.temperature) for own in answers]
+    return np.argmax(np.concatenate(shares, 1), 1)
+
+
+def gated(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
+    """Return the class that is likeliest when a gate names the task: the
+    task's probability by the gate, times the class' own within the task.
+
+    Arguments and result as of `max_logit`.
+    """
+    del seed
+    joint = [
+        np.logaddexp.reduce(own.gate, 1)[:, None] + log_softmax(own.logits)
+        for own in answers
+    ]
+    return np.argmax(np.concatenate(joint, 1), 1)
+
+
+def agreed(answers: Sequence[Answers], seed: int = 0) -> np.ndarray:
+    """Return the class on which the gate and its task's network agree most:
+    its probability by the gate, times its own within the task.
+
+    Arguments and result as of `max_logit`.
+    """
+    del seed
+    joint = [own.gate + log_softmax(own.logits) for own in answers]
     return np.argmax(np.concatenate(joint, 1), 1)
 
 
@@ -121,7 +147,9 @@ RULES = {
     "max_probability": max_probability,
     "entropy": entropy,
     "energy": energy,
+    "calibrated": calibrated,
     "gated": gated,
+    "agreed": agreed,
 }
 
 

@@ -1,4 +1,4 @@
-"""The gate over tasks (cckeras/runs/gate.py) as a part of a file."""
+"""The gate over all classes (cckeras/runs/gate.py) as a part of a file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class WatchedLayers(StaticLayers):
 
 @dataclass(frozen=True)
 class Gate:
-    """Which task an image is of.
+    """Which class of which task an image is of.
 
     Args:
         source: the network's input.
@@ -51,8 +51,8 @@ class Gate:
     numbers: gate.Gate
 
     def scores(self, images) -> tf.Tensor:
-        """Return `[B, tasks]`, whose softmax are probabilities, of images
-        `[B, H, W, 3]` in 0..255."""
+        """Return `[B, C]`, whose softmax are probabilities of the classes of
+        all tasks, of images `[B, H, W, 3]` in 0..255."""
         watched = WatchedLayers(self.layers)
         self.source.features(images, watched)
         total = tf.constant(self.numbers.bias.astype(np.float32))
@@ -64,6 +64,19 @@ class Gate:
                 total = total + self._product(part, slice(start, stop))
                 start = stop
         return total
+
+    def by_task(self, scores: tf.Tensor) -> tf.Tensor:
+        """Return scores of an image, `[1, C]`, as `[tasks, classes]`: of as
+        many classes for each as the largest has."""
+        counts = self.numbers.counts
+        total, largest = sum(counts), max(counts)
+        places = np.full((len(counts), largest), total)
+        starts = np.cumsum([0, *counts])
+        for place, start, count in zip(places, starts, counts, strict=False):
+            place[:count] = np.arange(start, start + count)
+        never = tf.constant([gate.NEVER], tf.float32)
+        padded = tf.concat([tf.reshape(scores, (-1,)), never], 0)
+        return tf.gather(padded, tf.constant(places, tf.int32))
 
     def _product(self, part, place):
         centre, scale, kernel = (

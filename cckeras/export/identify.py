@@ -20,8 +20,8 @@ from cckeras.export.static import Input, StaticLayers
 from cckeras.export.stored import float16_rows, float32_rows, int8_rows
 from cckeras.export.tables import joined, norms_and_head, parts
 from cckeras.methods.base import Method
-from cckeras.runs.gate import make_gate, run_statistics, seeing_model
 from cckeras.runs.run import Run
+from cckeras.runs.statistics import gate_of, run_statistics
 
 SIGNATURE = "identify"
 CANDIDATES = 2
@@ -38,7 +38,7 @@ class Finder:
     """What finds the task of an image.
 
     Args:
-        gate: names the likeliest tasks.
+        gate: scores all classes.
         layers: `{task: its network with constant kernels}`.
     """
 
@@ -67,9 +67,7 @@ class Finder:
             InputError: if training images are needed that there are not: to
                 fold a task, or for the statistics that an old run lacks.
         """
-        first = run.records[0]["name"]
-        seeing = seeing_model(method.task_model(first))
-        statistics = run_statistics(run, seeing, data.get)
+        statistics = run_statistics(run, method, data.get)
         for name in forms:
             if name not in statistics:
                 raise InputError(
@@ -77,11 +75,12 @@ class Finder:
                     f"Received: none of {name!r}, and no training images. Give "
                     "--data_dir, as in training, or leave it out by --tasks=."
                 )
-        gate = make_gate([statistics[name] for name in forms])
+        gate = gate_of([statistics[name] for name in forms])
         layers = {
             name: plain_layers(source, method, name, form, data[name])
             for name, form in forms.items()
         }
+        first = run.records[0]["name"]
         looking = constant_layers(read_network(method, first))
         return cls(Gate(source, looking, gate), layers)
 
@@ -170,19 +169,21 @@ class CandidateLayers:
         )
         return x * scale + offset
 
-    def probabilities(self, features):
+    def log_probabilities(self, features):
         """Return `[k, classes]` from features `[k, F]`."""
         logits = tf.matmul(features[:, None], self._fields["head/kernel"])
-        return tf.nn.softmax(logits[:, 0] + self._fields["head/bias"])
+        return tf.nn.log_softmax(logits[:, 0] + self._fields["head/bias"])
 
 
 def identify_network(gate: Gate, stack: Stack):
     """Return the function `image -> task, class, probability`, `[1]` each.
 
-    A class has the probability of its task, among the candidates, times that
-    within its task; the largest wins.
+    The candidates are the tasks whose classes are likeliest together by the
+    gate. A class has its probability by the gate times that within its task;
+    the largest wins, in proportion to all classes of the candidates.
     """
     source = gate.source
+    candidates = min(CANDIDATES, len(gate.numbers.counts))
 
     @tf.function(
         input_signature=[
@@ -190,13 +191,12 @@ def identify_network(gate: Gate, stack: Stack):
         ]
     )
     def identify(image):
-        likely, tasks = tf.math.top_k(
-            tf.reshape(gate.scores(image), (-1,)), CANDIDATES
-        )
+        scores = gate.by_task(gate.scores(image))
+        _, tasks = tf.math.top_k(_logsumexp(scores), candidates)
         layers = stack.read(tasks)
-        features = source.features(tf.concat([image] * CANDIDATES, 0), layers)
-        weights = tf.reshape(tf.nn.softmax(likely), (CANDIDATES, 1))
-        joint = tf.reshape(weights * layers.probabilities(features), (1, -1))
+        features = source.features(tf.concat([image] * candidates, 0), layers)
+        joint = tf.gather(scores, tasks) + layers.log_probabilities(features)
+        joint = tf.nn.softmax(tf.reshape(joint, (1, -1)))
         best = tf.argmax(joint, 1, tf.int32)
         return {
             "task": tf.gather(tasks, best // stack.classes),
@@ -205,3 +205,11 @@ def identify_network(gate: Gate, stack: Stack):
         }
 
     return identify
+
+
+def _logsumexp(scores):
+    # TensorFlow's own looks for infinities, which no LiteRT operator does.
+    largest = tf.reduce_max(scores, 1, keepdims=True)
+    return (
+        tf.math.log(tf.reduce_sum(tf.exp(scores - largest), 1)) + largest[:, 0]
+    )

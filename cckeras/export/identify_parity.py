@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from cckeras.data.sources import Split, TaskData
-from cckeras.evaluation.answers import answer, answering_model, gated
+from cckeras.evaluation.answers import answer, answering_model
 from cckeras.evaluation.task_free import DEFAULT_RULE, rule
 from cckeras.export.answers import BATCH, static_answers
 from cckeras.export.identify import CANDIDATES, Finder
@@ -67,7 +67,9 @@ def compare_identify(
         [opened.tasks[name]["classes"].index(label) for name, label, _ in found]
     )
     probability = np.array([value for _, _, value in found])
-    joint = _joint(finder, images)
+    gate = finder.gate
+    scores = _scores(gate, images)
+    joint = _joint(finder, scores, images)
     stated = joint[np.arange(len(images)), task, own]
     differences = (
         np.abs(probability - stated),
@@ -78,8 +80,11 @@ def compare_identify(
         answer(answering_model(method.task_model(name)), _batches(images))
         for name in names
     ]
-    scores = _scores(finder.gate, images)
-    ruled = rule(DEFAULT_RULE)(gated(answers, scores))
+    answers = [
+        own._replace(gate=part)
+        for own, part in zip(answers, gate.numbers.by_task(scores), strict=True)
+    ]
+    ruled = rule(DEFAULT_RULE)(answers)
     right_task = task == tasks
     return Found(
         len(images),
@@ -105,21 +110,23 @@ def _batches(images):
         yield images[start : start + BATCH]
 
 
-def _joint(finder, images):
+def _joint(finder, scores, images):
     """Return probabilities `[N, tasks, classes]`; zero for what is no
     candidate, or no class."""
     gate, layers = finder.gate, list(finder.layers.values())
-    scores = _scores(gate, images)
-    least = np.sort(scores, 1)[:, -CANDIDATES]
-    weights = np.exp(scores - scores.max(1, keepdims=True))
-    weights[scores < least[:, None]] = 0
-    weights /= weights.sum(1, keepdims=True)
-    classes = max(len(own.network.head_bias) for own in layers)
-    joint = np.zeros((*weights.shape, classes))
-    for number, own in enumerate(layers):
-        answers = static_answers(gate.source, own)(images)
-        joint[:, number, : answers.shape[1]] = answers
-    return joint * weights[:, :, None]
+    logs = np.full(
+        (len(images), len(layers), max(gate.numbers.counts)), -np.inf
+    )
+    likely = np.zeros(logs.shape[:2])
+    by_task = gate.numbers.by_task(scores)
+    for number, (own, gated) in enumerate(zip(layers, by_task, strict=True)):
+        likely[:, number] = np.logaddexp.reduce(gated, 1)
+        answers = np.log(static_answers(gate.source, own)(images))
+        logs[:, number, : gated.shape[1]] = gated + answers
+    least = np.sort(likely, 1)[:, -CANDIDATES:][:, :1]
+    logs[likely < least] = -np.inf
+    joint = np.exp(logs - logs.max((1, 2), keepdims=True))
+    return joint / joint.sum((1, 2), keepdims=True)
 
 
 def _scores(gate, images):

@@ -1,252 +1,179 @@
-"""Which task an image is of, from what the first task's network sees in it.
+"""Which class of which task an image is of, from what the first task's network
+sees in it (cckeras/runs/seeing.py).
 
-Every task can use the first one's network: it never changes. The means and the
-standard deviations of what enters its convolutions differ between tasks more
-than the certainty of the tasks' own networks does (docs/design.md). They are
-compared by linear discriminant analysis, for which each task stores its mean
-and its part of the common covariance when it is learned: no later task needs
-an image of an earlier one.
+Classes are compared by linear discriminant analysis, for which each task stores
+the means of its classes and its part of the common covariance within classes
+when it is learned: no later task needs an image of an earlier one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import keras
 import numpy as np
-from keras import ops
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
-from cckeras.data.sources import TaskData
-from cckeras.errors import InputError
-from cckeras.layers.task_conv import TaskConv2D
-from cckeras.runs.records import STATISTICS, RunRecords
-
-# Training images of a task; directions that are kept of its covariance.
-IMAGES = 1000
-RANK = 32
+# More numbers than that are first mixed into as many.
+DIMENSIONS = 1024
 # Of the covariance, towards equal variances.
-SHRINKAGE = 1e-3
-TEMPERATURES = 2.0 ** np.arange(-2, 7)
-BATCH = 250
+SHRINKAGE = 3e-3
+# The score of a class without training images.
+NEVER = -1e9
 
 
-class Statistics(NamedTuple):
-    """What a task stores of F numbers seen in its training images.
-
-    Its covariance is `factor.T @ factor + diag(rest)`.
+class Discriminants(NamedTuple):
+    """What a task keeps of F numbers seen in its training images.
 
     Args:
-        mean: `[F]`.
-        factor: `[RANK, F]`.
-        rest: `[F]`.
-        temperature: `[]`, by which a gate whose last task this is divides its
-            scores, fitted to the task's validation images.
+        centre, scale: `[F]`, what was subtracted and divided by: the mean and
+            the deviation of the first task's images. D of those numbers, or
+            of their mixtures, are then compared.
+        means: `[classes, D]`.
+        scatter: `[D * (D + 1) / 2]`, upper triangle of the sum of products of
+            the differences to these means.
+        counts: `[classes]`, images.
     """
 
-    mean: np.ndarray
-    factor: np.ndarray
-    rest: np.ndarray
-    temperature: np.ndarray
-
-    def pack(self) -> bytes:
-        """Return the safetensors file."""
-        return save(self._asdict())
+    centre: np.ndarray
+    scale: np.ndarray
+    means: np.ndarray
+    scatter: np.ndarray
+    counts: np.ndarray
 
     @classmethod
-    def unpack(cls, content: bytes) -> Statistics:
-        """Return what such a file holds.
+    def fit(
+        cls,
+        seen: np.ndarray,
+        labels: np.ndarray,
+        classes: int,
+        first: Discriminants | None = None,
+    ) -> Discriminants:
+        """Return those of a task.
 
-        Raises:
-            KeyError, ValueError, SafetensorError: if it is another one.
+        Args:
+            seen: `[N, F]`.
+            labels: int `[N]`.
+            classes: how many the task has.
+            first: of the run's first task, None for itself.
         """
-        found = cls(**load(content))
-        size = len(found.mean)
-        if found.factor.shape[1:] != (size,) or found.rest.shape != (size,):
-            raise ValueError(f"shapes {[part.shape for part in found]}")
-        return found
+        if first is None:
+            centre, deviation = seen.mean(0), seen.std(0)
+            scale = np.where(deviation > 0, deviation, 1)
+        else:
+            centre, scale = first.centre, first.scale
+        mixed = _mixed((seen - centre) / scale)
+        counts = np.bincount(labels, minlength=classes)
+        means = np.zeros((classes, mixed.shape[1]))
+        np.add.at(means, labels, mixed)
+        means /= np.maximum(counts, 1)[:, None]
+        within = mixed - means[labels]
+        scatter = (within.T @ within)[np.triu_indices(mixed.shape[1])]
+        return cls(
+            *(x.astype(np.float32) for x in (centre, scale, means, scatter)),
+            counts.astype(np.int32),
+        )
+
+    @staticmethod
+    def size(seen: int, classes: int) -> int:
+        """Return how many numbers are kept of `seen` ones."""
+        kept = min(seen, DIMENSIONS)
+        return 2 * seen + classes * (kept + 1) + kept * (kept + 1) // 2
+
+    def check(self) -> None:
+        """Raise ValueError if the shapes do not belong together."""
+        seen, classes = len(self.centre), len(self.counts)
+        kept = min(seen, DIMENSIONS)
+        if [part.shape for part in self] != [
+            (seen,),
+            (seen,),
+            (classes, kept),
+            (kept * (kept + 1) // 2,),
+            (classes,),
+        ]:
+            raise ValueError(f"shapes {[part.shape for part in self]}")
 
 
 class Gate(NamedTuple):
-    """Scores of T tasks, whose softmax are probabilities.
+    """Scores of all classes of some tasks, whose softmax are probabilities.
 
     Args:
         centre, scale: `[F]`; what is seen, less the one and divided by the
-            other, is multiplied by `kernel` `[F, T]`, and `bias` `[T]` added.
+            other, is multiplied by `kernel` `[F, C]`, and `bias` `[C]` added.
+        counts: number of classes of each task, C in all.
     """
 
     centre: np.ndarray
     scale: np.ndarray
     kernel: np.ndarray
     bias: np.ndarray
+    counts: tuple[int, ...]
 
     def scores(self, seen: np.ndarray) -> np.ndarray:
-        """Return `[N, T]` of what was seen, `[N, F]`."""
+        """Return `[N, C]` of what was seen, `[N, F]`."""
         return (seen - self.centre) / self.scale @ self.kernel + self.bias
 
-
-def watched(model: keras.Model) -> list[keras.KerasTensor]:
-    """Return what enters a network's convolutions, by the layers' names: of
-    those that have as many outputs as inputs, or more."""
-    layers = sorted(model.layers, key=lambda layer: layer.name)
-    found = [
-        (_unpadded(layer.input), layer.output)
-        for layer in layers
-        if isinstance(layer, TaskConv2D | keras.layers.Conv2D)
-    ]
-    return [x for x, y in found if x.shape[-1] <= y.shape[-1]]
+    def by_task(self, scores: np.ndarray) -> list[np.ndarray]:
+        """Return the logarithms of the probabilities of scores `[N, C]`: for
+        each task `[N, classes]`."""
+        places = np.cumsum(self.counts)[:-1]
+        return np.split(log_softmax(scores), places, axis=1)
 
 
-def stored_numbers(model: keras.Model) -> int:
-    """Return how many numbers a task stores that `model` looks at."""
-    return 2 * sum(x.shape[-1] for x in watched(model)) * (RANK + 2)
-
-
-def seeing_model(model: keras.Model) -> keras.Model:
-    """Return the model from images to what a network's convolutions see.
+def make_gate(tasks: Sequence[Discriminants], temperature: float = 1.0) -> Gate:
+    """Return the gate of some tasks, in order.
 
     Args:
-        model: the first task's network.
-
-    Returns:
-        a model with output `[B, F]`: of each that is `watched`, the mean and
-        the deviation of every channel.
+        tasks: of each.
+        temperature: what scores are divided by.
     """
-    parts = []
-    for x in watched(model):
-        mean = ops.mean(x, (1, 2))
-        variance = ops.mean(x * x, (1, 2)) - mean * mean
-        parts += [mean, ops.sqrt(ops.relu(variance))]
-    return keras.Model(model.input, ops.concatenate(parts, -1))
-
-
-def _unpadded(x):
-    """Return a tensor before the padding that a convolution does as a layer
-    of its own."""
-    layer = x._keras_history.operation
-    padding = isinstance(layer, keras.layers.ZeroPadding2D)
-    return layer.input if padding else x
-
-
-def see(seeing: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Return what is seen of images `[N, H, W, 3]`: float32 `[N, F]`."""
-    parts = [
-        ops.convert_to_numpy(seeing(images[start : start + BATCH]))
-        for start in range(0, len(images), BATCH)
-    ]
-    return np.concatenate(parts)
-
-
-def measure(
-    seeing: keras.Model, data: TaskData, earlier: Sequence[Statistics]
-) -> Statistics:
-    """Return the statistics of a task that was learned.
-
-    Args:
-        seeing: of the first task's network.
-        data: the task's images; with training images.
-        earlier: of the tasks before, in order.
-    """
-    seen = see(seeing, data.train.read_spread(IMAGES)).astype(np.float64)
-    mean = seen.mean(0)
-    _, sizes, directions = np.linalg.svd(seen - mean, full_matrices=False)
-    factor = (sizes / len(seen) ** 0.5)[:RANK, None] * directions[:RANK]
-    rest = np.maximum(seen.var(0) - (factor**2).sum(0), 0)
-    found = Statistics(
-        mean.astype(np.float32),
-        factor.astype(np.float32),
-        rest.astype(np.float32),
-        np.array(1, np.float32),
+    counts = np.concatenate([own.counts for own in tasks])
+    means = np.concatenate([own.means for own in tasks]).astype(np.float64)
+    size = means.shape[1]
+    total = np.zeros((size, size))
+    for own in tasks:
+        total[np.triu_indices(size)] += own.scatter
+    covariance = (total + np.triu(total, 1).T) / counts.sum()
+    covariance += (
+        SHRINKAGE * _positive(np.trace(covariance) / size) * np.eye(size)
     )
-    if earlier:
-        split = data.validation if len(data.validation) else data.train
-        scores = make_gate([*earlier, found]).scores(
-            see(seeing, split.read_spread(IMAGES))
-        )
-        best = min(
-            TEMPERATURES, key=lambda t: -log_softmax(scores / t)[:, -1].mean()
-        )
-        found = found._replace(temperature=np.array(best, np.float32))
-    return found
-
-
-def stored_statistics(run: RunRecords) -> dict[str, Statistics]:
-    """Return `{task: statistics}` of a run's tasks that have some.
-
-    A task whose weights came without pictures has none, nor has one that was
-    learned by an earlier version.
-
-    Raises:
-        InputError: if a file is damaged.
-    """
-    found = {}
-    for record in run.records:
-        name = record["name"]
-        content = run.statistics(name)
-        if content is None:
-            continue
-        try:
-            found[name] = Statistics.unpack(content)
-        except (KeyError, TypeError, ValueError, SafetensorError) as error:
-            raise InputError(
-                f"Expected {run.folder(name) / STATISTICS} to hold "
-                f"statistics. Received: {error}. Restore it from a copy."
-            ) from error
-    return found
-
-
-def run_statistics(
-    run: RunRecords,
-    seeing: keras.Model,
-    load_task: Callable[[str], TaskData | None],
-) -> dict[str, Statistics]:
-    """Return `{task: statistics}` of a run, in order.
-
-    What is not stored is measured; a task without training images is left out.
-
-    Args:
-        run: the opened run.
-        seeing: of the first task's network.
-        load_task: returns the images of a task by its name, None if there
-            are none.
-    """
-    stored, found = stored_statistics(run), {}
-    for record in run.records:
-        name = record["name"]
-        if name in stored:
-            found[name] = stored[name]
-            continue
-        data = load_task(name)
-        if data is not None and len(data.train):
-            found[name] = measure(seeing, data, list(found.values()))
-    return found
-
-
-def make_gate(statistics: Sequence[Statistics]) -> Gate:
-    """Return the gate of some tasks, in order, the last one's temperature."""
-    means, factors, rests = (
-        np.stack([part[place] for part in statistics]).astype(np.float64)
-        for place in range(3)
+    solved = np.linalg.solve(covariance, means.T)
+    bias = -0.5 * (means.T * solved).sum(0) / temperature
+    bias[counts == 0] = NEVER
+    return Gate(
+        tasks[0].centre,
+        tasks[0].scale,
+        _mixed_back(solved, len(tasks[0].centre)) / temperature,
+        bias,
+        tuple(len(own.counts) for own in tasks),
     )
-    variance = (rests + (factors**2).sum(1)).mean(0)
-    scale = np.sqrt(np.where(variance > 0, variance, 1))
-    centre = means.mean(0)
-    means = (means - centre) / scale
-    low = (factors / scale).reshape(-1, len(scale)) / len(statistics) ** 0.5
-    diagonal = (rests / scale**2).mean(0) + SHRINKAGE
-    # The inverse of a diagonal matrix plus one of low rank (Woodbury).
-    weighted = low / diagonal
-    inner = np.eye(len(low)) + weighted @ low.T
-    kernel = means / diagonal
-    kernel = kernel - np.linalg.solve(inner, weighted @ means.T).T @ weighted
-    bias = -0.5 * (kernel * means).sum(1)
-    temperature = float(statistics[-1].temperature)
-    return Gate(centre, scale, kernel.T / temperature, bias / temperature)
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:
     """Return the logarithm of the softmax of each row."""
     scores = scores - scores.max(1, keepdims=True)
     return scores - np.log(np.exp(scores).sum(1, keepdims=True))
+
+
+def _mixed(numbers):
+    """Return `[N, D]` of `[N, F]`: where D is less, sums with random signs,
+    which keep distances (Achlioptas 2003) and need not be stored."""
+    if numbers.shape[1] <= DIMENSIONS:
+        return numbers
+    return numbers @ _signs(numbers.shape[1])
+
+
+def _mixed_back(kernel, seen):
+    """Return a kernel of `seen` numbers that does what one of theirs mixed
+    does."""
+    return kernel if seen <= DIMENSIONS else _signs(seen) @ kernel
+
+
+def _signs(seen):
+    # RandomState, unlike Generator, promises the same stream for good.
+    bits = np.random.RandomState(0).bytes(seen * DIMENSIONS // 8)
+    signs = np.unpackbits(np.frombuffer(bits, np.uint8)) * 2.0 - 1
+    return signs.reshape(seen, DIMENSIONS) / seen**0.5
+
+
+def _positive(value):
+    return value if value > 0 else 1.0

@@ -21,7 +21,7 @@ from cckeras.task import Task, check_task_names
 FORMAT = 1
 RUN, TASK, LAST = "run.json", "task.json", "LAST"
 WEIGHTS, PROBE = "weights.safetensors", "probe.safetensors"
-STATISTICS = "statistics.safetensors"
+STATISTICS = "discriminants.safetensors"
 TASKS, TRAINING = "tasks", "training"
 TASK_FOLDER = re.compile(r"([0-9]{2,})-.+", re.DOTALL)
 

@@ -18,9 +18,9 @@ from cckeras.data.pipeline import steps_per_epoch
 from cckeras.methods import method_class
 from cckeras.methods.base import Method, PhaseResult
 from cckeras.runs import tensors
-from cckeras.runs.gate import stored_numbers
 from cckeras.runs.records import RUN, TRAINING
 from cckeras.runs.run import Run
+from cckeras.runs.statistics import stored_numbers
 from cckeras.runs.unforgetting import PROBE_IMAGES
 from cckeras.task import Task
 from cckeras.training.checkpoint import KEPT, Checkpoints
@@ -272,7 +272,7 @@ class _Scratch:
         probes = min(PROBE_IMAGES, next(len(s) for s in splits if len(s)))
         numbers = probes * (3 * size * size + len(data.classes))
         first = self.method.task_model(next(iter(self.method.tasks)))
-        numbers += stored_numbers(first)
+        numbers += stored_numbers(first, len(data.classes))
         return weights + 4 * numbers + RECORD_BYTES + epochs * EPOCH_BYTES
 
 

@@ -12,10 +12,10 @@ from cckeras.errors import CheckError, InputError
 from cckeras.methods.base import Method, PhaseResult
 from cckeras.runs import files
 from cckeras.runs.environment import environment
-from cckeras.runs.gate import measure, seeing_model, stored_statistics
 from cckeras.runs.lock import NAME as LOCK
 from cckeras.runs.records import TASKS, TRAINING, Probe
 from cckeras.runs.run import Run, network_record
+from cckeras.runs.statistics import first_seeing, measure, stored_statistics
 from cckeras.runs.unforgetting import (
     changed_tasks,
     probe_images,
@@ -79,12 +79,11 @@ def learn(
                 "committed."
             )
         images = probe_images(data)
-        probes[name] = Probe(
-            images, probe_logits(method.task_model(name), images)
-        )
+        model = method.task_model(name)
+        probes[name] = Probe(images, probe_logits(model, images))
         if seeing is None:
-            seeing = seeing_model(method.task_model(next(iter(method.tasks))))
-        seen[name] = measure(seeing, data, list(seen.values()))
+            seeing = first_seeing(method)
+        seen[name] = measure(seeing, model, data, list(seen.values()))
         run.commit(method, record, probes[name], seen[name].pack())
         Checkpoints(run.path / TRAINING).clear()
     return run

@@ -11,9 +11,9 @@ from cckeras.data.imagenet_classes import imagenet_names
 from cckeras.data.sources import TaskData
 from cckeras.errors import InputError
 from cckeras.methods.base import Method
-from cckeras.runs.gate import measure, seeing_model
 from cckeras.runs.records import Probe
 from cckeras.runs.run import Run, network_record
+from cckeras.runs.statistics import first_seeing, measure
 from cckeras.runs.unforgetting import PROBE_IMAGES, probe_images, probe_logits
 from cckeras.task import Task
 from cckeras.training.imagenet import (
@@ -164,7 +164,7 @@ def _commit_weights(run, method, task, origin, here, data):
     else:
         _check_classes(task, data)
         images = probe_images(data)
-        statistics = measure(seeing_model(model), data, []).pack()
+        statistics = measure(first_seeing(method), model, data, []).pack()
         compile_model(model, "sgd")
     run.commit(
         method,

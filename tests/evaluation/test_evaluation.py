@@ -8,17 +8,13 @@ import pytest
 from cckeras.benchmarks import benchmark
 from cckeras.data.sources import ArrayImages, Split
 from cckeras.errors import InputError
-from cckeras.evaluation.answers import Answers, answering_model, gated
+from cckeras.evaluation.answers import Answers, answering_model, informed
 from cckeras.evaluation.evaluation import evaluate_run
 from cckeras.evaluation.routing import routing_statistics
 from cckeras.evaluation.task_free import RULES, task_of_class
-from cckeras.runs.gate import (
-    make_gate,
-    see,
-    seeing_model,
-    stored_statistics,
-)
 from cckeras.runs.run import Run
+from cckeras.runs.seeing import see, seeing_model
+from cckeras.runs.statistics import gate_of, stored_statistics
 from cckeras.schemas import check_schema
 
 pytest_plugins = ("tests.small_run",)
@@ -106,10 +102,10 @@ def test_task_free_rows_know_only_the_tasks_so_far(loaded, result, name):
                 answers_of(method.task_model(task), images)
                 for task in NAMES[: row + 1]
             ]
-            scores = make_gate(statistics[: row + 1]).scores(
-                see(seeing, images)
-            )
-            answers = gated(answers, scores)
+            known = statistics[: row + 1]
+            gate = gate_of(known)
+            scores = gate.scores(see(seeing, images.astype(np.float32)))
+            answers = informed(answers, known, gate, scores)
             classes = RULES[name](answers, run.config["seed"])
             truth = tests[column].labels + 2 * column
             expected[row][column] = round(100 * np.mean(classes == truth), 4)
@@ -195,9 +191,12 @@ def test_tasks_without_test_images_are_left_out(loaded, result):
     one = evaluate_run(run, method, replace(tasks, tasks=("two_three",)))
     assert one["tasks"] == ["two_three"]
     accuracy = result["task_incremental"]["accuracies"][1]
+    # In one task alone a rule can only doubt the class.
+    agreed = one["task_free"].pop("agreed")
     for setting in (one["task_incremental"], *one["task_free"].values()):
         assert setting["matrix"] == [[accuracy]]
         assert setting["forgetting"] is None
+    assert agreed["task_identification"] == 100
     empty = changed(
         tasks,
         "zero_one",

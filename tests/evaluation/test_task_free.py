@@ -10,7 +10,9 @@ from cckeras.evaluation.answers import Answers
 from cckeras.evaluation.task_free import (
     DEFAULT_RULE,
     RULES,
-    WITHOUT_GATE,
+    WITHOUT_STATISTICS,
+    agreed,
+    calibrated,
     energy,
     entropy,
     gated,
@@ -39,7 +41,8 @@ def random_answers(rng, counts, images=7, width=5):
         Answers(
             rng.normal(0, 3, (images, count)).astype(np.float32),
             rng.normal(0, 3, (images, width)).astype(np.float32),
-            rng.normal(0, 3, images),
+            rng.normal(0, 3, (images, count)),
+            rng.uniform(0.5, 4),
         )
         for count in counts
     ]
@@ -93,38 +96,68 @@ def test_slow_loops_agree(rng, name):
 
 def test_the_gate_decides_where_tasks_are_equally_sure():
     answers = answers_of([[5, 0], [5, 0]], [[0, 5], [0, 5]])
-    for own, scores in zip(answers, ([0.0, 1.0], [0.5, 0.0]), strict=True):
-        assert (
-            max_probability([own]).tolist()
-            == gated([own._replace(gate=np.array(scores))]).tolist()
-        )
+    # Of the gate's own classes, `gated` adds up the task's.
+    scores = ([[0.0, 0.0], [1.0, 0.9]], [[-9.0, 1.0], [0.0, 0.0]])
     scored = [
-        own._replace(gate=np.array(scores))
-        for own, scores in zip(answers, ([0, 1], [0.5, 0]), strict=True)
+        own._replace(gate=np.array(part))
+        for own, part in zip(answers, scores, strict=True)
     ]
     assert gated(scored).tolist() == [3, 0]
+    assert agreed(scored).tolist() == [3, 0]
 
 
-@pytest.mark.parametrize("rule_of", [entropy, energy, gated])
+def test_a_gate_that_knows_the_class_may_overrule_the_network():
+    (own,) = answers_of([[1, 0]])
+    own = own._replace(gate=np.log([[0.1, 0.9]]))
+    assert gated([own]).tolist() == [0]
+    assert agreed([own]).tolist() == [1]
+
+
+def test_a_temperature_makes_a_task_less_sure():
+    answers = answers_of([[6, 0]], [[0, 4]])
+    assert calibrated(answers).tolist() == [0]
+    hot = [answers[0]._replace(temperature=3.0), answers[1]]
+    assert calibrated(hot).tolist() == [3]
+    assert max_probability(hot).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "rule_of", [entropy, energy, calibrated, gated, agreed]
+)
 def test_slow_loops_over_tasks_agree(rng, rule_of):
     answers = random_answers(rng, [2, 3, 4], images=40)
     expected = []
     for image in range(40):
         best = -math.inf
-        for number, own in enumerate(answers):
-            start = sum(a.logits.shape[1] for a in answers[:number])
+        number = 0
+        for own in answers:
             row = [float(value) for value in own.logits[image]]
+            if rule_of is calibrated:
+                row = [value / own.temperature for value in row]
             total = sum(math.exp(value) for value in row)
             shares = [math.exp(value) / total for value in row]
-            label = shares.index(max(shares))
-            score = {
-                entropy: sum(p * math.log(p) for p in shares)
-                / math.log(len(row)),
-                energy: math.log(total),
-                gated: own.gate[image] + math.log(max(shares)),
+            scores = {
+                entropy: [
+                    sum(p * math.log(p) for p in shares) / math.log(len(row))
+                ],
+                energy: [math.log(total)],
+                calibrated: shares,
+                gated: [
+                    p * sum(math.exp(g) for g in own.gate[image])
+                    for p in shares
+                ],
+                agreed: [
+                    p * math.exp(g)
+                    for p, g in zip(shares, own.gate[image], strict=True)
+                ],
             }[rule_of]
-            if score > best:
-                best, winner = score, start + label
+            place = scores.index(max(scores))
+            if scores[place] > best:
+                best = scores[place]
+                if len(scores) == 1:
+                    place = shares.index(max(shares))
+                winner = number + place
+            number += len(row)
         expected.append(winner)
     assert rule_of(answers).tolist() == expected
 
@@ -188,7 +221,7 @@ def test_random_rows_lose_against_sure_answers(rng):
 
 def test_rules_leave_the_answers_as_they_are(rng):
     answers = random_answers(rng, [2, 3])
-    kept = [[part.copy() for part in own] for own in answers]
+    kept = [[np.copy(part) for part in own] for own in answers]
     for find in RULES.values():
         classes = find(answers, 0)
         assert classes.shape == (7,)
@@ -201,8 +234,10 @@ def test_rules_leave_the_answers_as_they_are(rng):
 def test_one_task_alone(rng):
     (own,) = random_answers(rng, [4])
     expected = own.logits.argmax(1)
-    for find in RULES.values():
+    for find in set(RULES.values()) - {agreed}:
         assert np.array_equal(find([own], 0), expected)
+    even = own._replace(gate=np.zeros((7, 4)))
+    assert np.array_equal(agreed([even]), expected)
 
 
 def test_task_of_class():
@@ -229,7 +264,7 @@ def test_probabilities_sum_to_one_and_forget_a_shift(rng):
 
 
 def test_rules_are_found_by_name():
-    assert rule(DEFAULT_RULE) is gated
-    assert rule(WITHOUT_GATE) is max_probability
+    assert rule(DEFAULT_RULE) is agreed
+    assert rule(WITHOUT_STATISTICS) is max_probability
     with pytest.raises(InputError, match=r"'max_logits'.*'max_logit'"):
         rule("max_logits")
