@@ -202,7 +202,8 @@ class CondConv2D(keras.layers.Layer):
         self._experts_of[task] = used
         for older in self.tasks[:-1]:
             for variable in self._weights[older].values():
-                variable.trainable = False
+                if variable.trainable:  # To set it costs more than to look.
+                    variable.trainable = False
         self._tracker.lock()
 
     def weights_of(self, task: str) -> TaskWeights:

@@ -130,8 +130,9 @@ def make_gate(tasks: Sequence[Discriminants], temperature: float = 1.0) -> Gate:
     means = np.concatenate([own.means for own in tasks]).astype(np.float64)
     size = means.shape[1]
     total = np.zeros((size, size))
-    for own in tasks:
-        total[np.triu_indices(size)] += own.scatter
+    total[np.triu_indices(size)] = sum(
+        own.scatter.astype(np.float64) for own in tasks
+    )
     covariance = (total + np.triu(total, 1).T) / counts.sum()
     covariance += (
         SHRINKAGE * _positive(np.trace(covariance) / size) * np.eye(size)

@@ -67,14 +67,14 @@ def compare_logits(logits, expected, exactly: bool) -> Comparison:
 def changed_tasks(method, records, probes: dict[str, Probe], here) -> list[str]:
     """Return what no longer holds of committed tasks, one sentence each.
 
-    Every task's digest is compared, and the second one's logits (the first
+    Every one's digest is compared, and the second one's logits (the first
     one's, if it is alone): the oldest network with all that a task may have,
     whose size does not grow with the run. All logits would make the 20th task
     cost nine times what the second costs; `verify` compares them.
 
     Args:
         method: the whole run's networks, in memory.
-        records: records of the committed tasks.
+        records: records of the tasks to check, in order.
         probes: the tasks' probes.
         here: the environment of this process.
     """

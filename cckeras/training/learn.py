@@ -69,7 +69,10 @@ def learn(
         data = benchmark.load(name)
         task = Task(name, len(method.tasks) + 1, tuple(data.classes))
         record = learn_task(run, method, task, data, here, observe)
-        problems = changed_tasks(method, run.records, probes, here)
+        # Of others the network holds no variable, and their files stay.
+        uses = set(method.uses(task)) - {name}
+        used = [own for own in run.records if own["name"] in uses]
+        problems = changed_tasks(method, used, probes, here)
         if problems:
             # What was learned may stand on what had changed.
             Checkpoints(run.path / TRAINING).clear()
@@ -86,6 +89,13 @@ def learn(
         seen[name] = measure(seeing, model, data, list(seen.values()))
         run.commit(method, record, probes[name], seen[name].pack())
         Checkpoints(run.path / TRAINING).clear()
+    problems = changed_tasks(method, run.records, probes, here)
+    if problems:
+        raise CheckError(
+            "Expected learning to leave all tasks as they were committed. "
+            f"Received: {'; '.join(problems)}. The files are whole: check them "
+            "with cckeras.verify."
+        )
     return run
 
 
