@@ -108,6 +108,7 @@ def _learn(options, config, tasks, folder):
             run,
             tasks,
             threads=options.threads,
+            workers=options.workers,
             observe=_observer(progress, options, folder),
         )
     return run, planned, cost
@@ -141,6 +142,9 @@ def _flags() -> Flags:
         "dry_run", "print what the run will cost; learn and write nothing"
     )
     options.add_switch("tensorboard", "write TensorBoard logs to RUN/logs")
+    options.add_number(
+        "workers", 0, "processes that read pictures; 0: a thread of this one", 0
+    )
     options.add_threads()
     return options
 

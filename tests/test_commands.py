@@ -39,6 +39,7 @@ FLAGS = {
         "tasks",
         "tensorboard",
         "threads",
+        "workers",
     ],
     verify: ["json", "threads"],
     evaluate: [

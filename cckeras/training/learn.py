@@ -37,6 +37,7 @@ def learn(
     benchmark: Benchmark,
     *,
     threads: int = 0,
+    workers: int = 0,
     observe=None,
 ) -> Run:
     """Learn the benchmark's tasks that the run does not have yet.
@@ -45,6 +46,7 @@ def learn(
         run: an opened or new run, whose lock the caller holds.
         benchmark: tasks and data.
         threads: what to record as the number of threads, 0 for all.
+        workers: processes that read and change pictures, 0 for none.
         observe: called as `observe(task, data, phase)` before each phase;
             returns more Keras callbacks.
 
@@ -68,7 +70,7 @@ def learn(
             continue
         data = benchmark.load(name)
         task = Task(name, len(method.tasks) + 1, tuple(data.classes))
-        record = learn_task(run, method, task, data, here, observe)
+        record = learn_task(run, method, task, data, here, observe, workers)
         # Of others the network holds no variable, and their files stay.
         uses = set(method.uses(task)) - {name}
         used = [own for own in run.records if own["name"] in uses]
@@ -100,7 +102,13 @@ def learn(
 
 
 def learn_task(
-    run: Run, method: Method, task: Task, data: TaskData, here, observe=None
+    run: Run,
+    method: Method,
+    task: Task,
+    data: TaskData,
+    here,
+    observe=None,
+    workers: int = 0,
 ) -> dict:
     """Train a task's phases, resuming where training stands; return its record."""
     checkpoints = Checkpoints(run.path / TRAINING)
@@ -132,7 +140,14 @@ def learn_task(
         else:
             callbacks = observe(task, data, phase) if observe else ()
             result = train_phase(
-                phase, method, task, data, state, checkpoints, callbacks
+                phase,
+                method,
+                task,
+                data,
+                state,
+                checkpoints,
+                callbacks,
+                workers,
             )
             _finish_phase(result, method, task, state)
         number += 1

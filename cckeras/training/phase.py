@@ -85,6 +85,7 @@ def train_phase(
     state: TrainingState,
     checkpoints: Checkpoints,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    workers: int = 0,
 ) -> PhaseResult:
     """Train a phase from its next unfinished epoch; keep the epoch it selects.
 
@@ -96,6 +97,7 @@ def train_phase(
         state: where training stands; changed in place.
         checkpoints: where every finished epoch is stored.
         callbacks: more Keras callbacks.
+        workers: processes that read pictures, as in `training_batches`.
 
     Raises:
         InputError: if the loss is not finite.
@@ -138,6 +140,7 @@ def train_phase(
                 augmentation=data.augmentation or config["augmentation"],
                 first_epoch=state.epoch,
                 epochs=phase.epochs,
+                workers=workers,
             ),
             steps_per_epoch=steps,
             initial_epoch=state.epoch,
