@@ -49,6 +49,7 @@ def train(options, config: dict) -> dict:
     from cckeras.benchmarks import benchmark
     from cckeras.benchmarks.base import select_tasks
     from cckeras.runs.lock import RunLock
+    from cckeras.training.distribution import distributed
 
     folder = Path(options.run_dir)
     learned = _learned(options, config, folder)
@@ -58,7 +59,12 @@ def train(options, config: dict) -> dict:
     if options.dry_run:
         cost = _print_cost(options, config, tasks, folder)
         return {"run": str(folder), "cost": cost}
-    with _folder(folder), RunLock(folder), _kept_if_learned(folder):
+    with (
+        _folder(folder),
+        RunLock(folder),
+        _kept_if_learned(folder),
+        distributed(config["distribute"]),
+    ):
         run, planned, cost = _learn(options, config, tasks, folder)
     _print_table(run, planned)
     return {

@@ -25,6 +25,11 @@ def published_recipe(method: str) -> ml_collections.ConfigDict:
     config.l2 = 4e-5
     config.label_smoothing = 0.0
     config.select = "best"
+    config.accumulate_steps = 1
+    config.precision = "float32"
+    config.distribute = "none"
+    config.synchronized_norms = False
+    config.recompute = False
     config.scratch_learning_rate = 1e-2
     if method != "scratch":
         config.learning_rate = 5e-3

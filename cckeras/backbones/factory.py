@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import keras
 
 from cckeras.layers.batch_norm import BatchNorm
@@ -21,10 +23,16 @@ class LayerFactory:
     Args:
         seed: list of integers and strings; with a layer's name it decides the
             layer's initial values.
+        synchronized_norms: whether norms take a batch's statistics over all
+            devices of a TensorFlow strategy.
+        recompute: whether convolutions are computed once more for their
+            gradients instead of kept, which takes time and spares memory.
     """
 
-    def __init__(self, seed):
+    def __init__(self, seed, synchronized_norms=False, recompute=False):
         self.seed = list(seed)
+        self.synchronized_norms = synchronized_norms
+        self.recompute = recompute
         self.variables: dict[str, keras.Variable] = {}
 
     def initializer(self, name: str, fan_in: int | None = None):
@@ -62,16 +70,17 @@ class LayerFactory:
                 kernel_size // 2, name=f"{name}_pad"
             )
             x, padding = pad(x), "valid"
-        layer = keras.layers.Conv2D(
-            filters,
-            kernel_size,
-            strides=strides,
-            padding="valid" if padding == "valid" else "same",
-            use_bias=False,
-            kernel_initializer=self.initializer(f"{name}/kernel"),
-            name=name,
-        )
-        return self._apply(layer, x)
+        with self._recomputed():
+            layer = keras.layers.Conv2D(
+                filters,
+                kernel_size,
+                strides=strides,
+                padding="valid" if padding == "valid" else "same",
+                use_bias=False,
+                kernel_initializer=self.initializer(f"{name}/kernel"),
+                name=name,
+            )
+            return self._apply(layer, x)
 
     def depthwise(self, x, kernel_size, *, strides=1, name):
         """Return a "same" convolution of each channel alone, without a bias.
@@ -92,7 +101,12 @@ class LayerFactory:
 
     def norm(self, x, *, name, epsilon=NORM_EPSILON):
         """Return batch-normalised `x`; the moving variance is the biased one."""
-        layer = BatchNorm(momentum=NORM_MOMENTUM, epsilon=epsilon, name=name)
+        layer = BatchNorm(
+            momentum=NORM_MOMENTUM,
+            epsilon=epsilon,
+            synchronized=self.synchronized_norms,
+            name=name,
+        )
         return self._apply(layer, x)
 
     def head(self, features, classes: int):
@@ -105,6 +119,11 @@ class LayerFactory:
             name="head",
         )
         return self._apply(layer, features)
+
+    def _recomputed(self):
+        if self.recompute:
+            return keras.RematScope("full")
+        return contextlib.nullcontext()
 
     def _apply(self, layer, x):
         y = layer(x)
@@ -122,10 +141,11 @@ class BankFactory(LayerFactory):
         task: name of the task; the banks grow by it.
         experts: as in `CondConv2D.grow`.
         options: further arguments of `CondConv2D`.
+        **computing: further arguments of `LayerFactory`.
     """
 
-    def __init__(self, seed, banks, task, experts, options):
-        super().__init__(seed)
+    def __init__(self, seed, banks, task, experts, options, **computing):
+        super().__init__(seed, **computing)
         self.banks = banks
         self.task = task
         self.experts = experts
@@ -155,4 +175,5 @@ class BankFactory(LayerFactory):
         )
         for role, variable in bank.owned(self.task).items():
             self.variables[f"{name}/{role}"] = variable
-        return bank.for_task(self.task, name=name)(x)
+        with self._recomputed():
+            return bank.for_task(self.task, name=name)(x)

@@ -8,6 +8,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from cckeras.data.placement import ALONE, Placement
 from cckeras.data.sources import Split
 from cckeras.data.transforms import RESIZED_CROP, transform
 
@@ -32,8 +33,11 @@ def training_batches(
     first_epoch: int,
     epochs: int,
     workers: int = 0,
+    placement: Placement = ALONE,
 ) -> grain.IterDataset:
     """Return the batches `(images float32, labels int64)` of some epochs.
+
+    Where several devices divide a batch, with weights `[B]` as a third part.
 
     Every epoch has its own order and its own random numbers, which depend on
     seed, task, epoch and position alone: a run resumed at an epoch sees what
@@ -49,6 +53,8 @@ def training_batches(
         epochs: the number of the epoch after the last one.
         workers: processes that read and change images; 0 for a thread of this
             one. The batches are the same.
+        placement: of the devices. Every process makes whole batches, so that
+            they do not depend on the number of processes.
     """
     key = zlib.crc32(f"{seed}/{task}".encode())
     augment = transform(augmentation)
@@ -57,7 +63,8 @@ def training_batches(
     def load(indices, rng):
         source = split.images
         images = source.crops(indices, rng) if cropped else source.read(indices)
-        return augment(images, rng).astype(np.float32), split.labels[indices]
+        images = augment(images, rng).astype(np.float32)
+        return _placed(images, split.labels[indices], placement)
 
     def one_epoch(epoch):
         dataset = grain.MapDataset.source(np.arange(len(split)))
@@ -80,15 +87,18 @@ def training_batches(
     return batches
 
 
-def evaluation_batches(split: Split) -> grain.IterDataset:
+def evaluation_batches(
+    split: Split, placement: Placement = ALONE
+) -> grain.IterDataset:
     """Return the batches `(images float32, labels)` of a split, in order.
 
-    They begin again at the end: take `evaluation_steps(split)` of them.
+    They begin again at the end: take `evaluation_steps(split)` of them. With a
+    placement, as of `training_batches`.
     """
 
     def load(indices):
         images = split.images.read(indices).astype(np.float32)
-        return images, split.labels[indices]
+        return _placed(images, split.labels[indices], placement)
 
     return (
         grain.MapDataset.source(np.arange(len(split)))
@@ -102,3 +112,12 @@ def evaluation_batches(split: Split) -> grain.IterDataset:
 def evaluation_steps(split: Split) -> int:
     """Return the number of batches of `evaluation_batches`."""
     return steps_per_epoch(len(split), EVALUATION_BATCH)
+
+
+def _placed(images, labels, placement):
+    if not placement.divides:
+        return images, labels
+    places = placement.fill(np.arange(len(labels)))
+    weights = placement.weights(len(labels), len(places))
+    parts = images[places], labels[places], weights
+    return tuple(placement.part(part) for part in parts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import contextlib
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,18 +208,27 @@ class Method:
     def _build(self, task: Task, layers: LayerFactory) -> keras.Model:
         config = self.config
         options = {"width": config["width"]} if "width" in config else {}
-        return build_network(
-            config["backbone"],
-            layers,
-            (config["image_size"], config["image_size"], 3),
-            len(task.classes),
-            config["mean"],
-            config["std"],
-            **options,
-        )
+        with dtype_policy(config["precision"]):
+            return build_network(
+                config["backbone"],
+                layers,
+                (config["image_size"], config["image_size"], 3),
+                len(task.classes),
+                config["mean"],
+                config["std"],
+                **options,
+            )
+
+    @property
+    def _computing(self):
+        """How layers compute, as arguments of a `LayerFactory`."""
+        keys = "synchronized_norms", "recompute"
+        return {key: self.config[key] for key in keys}
 
     def _plain_network(self, task: Task, prefix: str | None = None):
-        layers = LayerFactory([self.config["seed"], task.name])
+        layers = LayerFactory(
+            [self.config["seed"], task.name], **self._computing
+        )
         model = self._build(task, layers)
         self._register(task, layers.variables, prefix)
         return model
@@ -237,6 +247,17 @@ class Method:
             config["select"],
             **changes,
         )
+
+
+@contextlib.contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Make layers with a dtype policy of Keras."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _array(variable):

@@ -45,6 +45,7 @@ class CondConv(Method):
                     "implementation",
                 )
             },
+            **self._computing,
         )
         model = self._build(task, layers)
         self._register(task, layers.variables)

@@ -22,7 +22,9 @@ class LinearProbe(Method):
         trunk = keras.Model(first.input, first.get_layer("head").input)
         # Norms of a frozen layer use their moving statistics in training, too.
         trunk.trainable = False
-        layers = LayerFactory([self.config["seed"], task.name])
+        layers = LayerFactory(
+            [self.config["seed"], task.name], **self._computing
+        )
         logits = layers.head(trunk.output, len(task.classes))
         self._register(task, layers.variables)
         return keras.Model(first.input, logits)

@@ -21,6 +21,14 @@ from cckeras.task import Task, check_task_names
 FORMAT = 1
 RUN, TASK, LAST = "run.json", "task.json", "LAST"
 WEIGHTS, PROBE = "weights.safetensors", "probe.safetensors"
+# What versions did that did not have these keys yet.
+EARLIER = {
+    "accumulate_steps": 1,
+    "precision": "float32",
+    "distribute": "none",
+    "synchronized_norms": False,
+    "recompute": False,
+}
 STATISTICS = "discriminants.safetensors"
 TASKS, TRAINING = "tasks", "training"
 TASK_FOLDER = re.compile(r"([0-9]{2,})-.+", re.DOTALL)
@@ -78,6 +86,7 @@ class RunRecords:
         check_schema("run", settings, path / RUN)
         check_schema("config", settings["config"], path / RUN)
         check_seal(settings, path / RUN)
+        settings["config"] = {**EARLIER, **settings["config"]}
         return cls(path, settings, _committed(path))
 
     @property

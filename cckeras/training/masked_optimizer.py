@@ -90,8 +90,9 @@ class MaskedOptimizer(keras.optimizers.Optimizer):
 
     def _apply_group(self, group, grads, variables):
         if group.l2:
+            decay = group.l2 / _replicas()
             grads = [
-                gradient + group.l2 * ops.cast(variable, gradient.dtype)
+                gradient + decay * ops.cast(variable, gradient.dtype)
                 for gradient, variable in zip(grads, variables, strict=True)
             ]
         before = {
@@ -145,6 +146,16 @@ class MaskedOptimizer(keras.optimizers.Optimizer):
         ]
         masks = {path: _unpack(mask) for path, mask in config["masks"].items()}
         return cls(groups, masks, name=config["name"])
+
+
+def _replicas():
+    """Return over how many devices of TensorFlow's strategy gradients, and so
+    the decay in them, are added up."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def _pack(mask):

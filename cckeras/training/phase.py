@@ -20,6 +20,7 @@ from cckeras.errors import InputError
 from cckeras.methods.base import Method, Phase, PhaseResult
 from cckeras.task import Task
 from cckeras.training.checkpoint import Checkpoints, TrainingState
+from cckeras.training.distribution import placement
 from cckeras.training.recipe import make_optimizer
 
 
@@ -28,7 +29,9 @@ def accuracy(model: keras.Model, split: Split) -> float | None:
     if not len(split):
         return None
     _, share = model.evaluate(
-        evaluation_batches(split), steps=evaluation_steps(split), verbose=0
+        evaluation_batches(split, placement()),
+        steps=evaluation_steps(split),
+        verbose=0,
     )
     return round(100 * float(share), 4)
 
@@ -65,7 +68,7 @@ def compile_model(
     model.compile(
         optimizer,
         loss,
-        metrics=["accuracy"],
+        weighted_metrics=["accuracy"],
         jit_compile=False if on_tensorflow else "auto",
     )
 
@@ -110,7 +113,7 @@ def train_phase(
         for name, mask in method.ledger.owned(task.number).items()
         if not isinstance(mask, bool) and method.variables[name].path in trained
     }
-    optimizer = make_optimizer(phase, steps, masks)
+    optimizer = make_optimizer(phase, steps, masks, config["accumulate_steps"])
     optimizer.build(model.trainable_variables)
     compile_model(model, optimizer, phase.label_smoothing)
     if state.epoch == 0:
@@ -131,6 +134,7 @@ def train_phase(
             phase, method, task, state, checkpoints, optimizer
         )
         validated = data.validation if len(data.validation) else None
+        here = placement()
         model.fit(
             training_batches(
                 data.train,
@@ -141,11 +145,12 @@ def train_phase(
                 first_epoch=state.epoch,
                 epochs=phase.epochs,
                 workers=workers,
+                placement=here,
             ),
             steps_per_epoch=steps,
             initial_epoch=state.epoch,
             epochs=phase.epochs,
-            validation_data=validated and evaluation_batches(validated),
+            validation_data=validated and evaluation_batches(validated, here),
             validation_steps=validated and evaluation_steps(validated),
             callbacks=[keeper, *callbacks],
             verbose=0,

@@ -50,7 +50,7 @@ def test_input_and_training_are_measured(pictures, tmp_path):
     assert result["size"] == 16
     (row,) = result["input"]
     assert row["workers"] == 0
-    assert 0 < row["images_per_core_s"]
+    assert row["images_per_core_s"] > 0
     faster = row["images_per_s"] > result["training_images_per_s"]
     assert result["waits"] == ("input" if faster else "training")
     assert ("--workers=0 is enough" in outcome.out) == faster
