@@ -73,14 +73,19 @@ def _fail(code, text):
     return code
 
 
-def start_backend(threads: int = 0) -> None:
+def start_backend(threads: int = 0, distribute: str = "none") -> None:
     """Load Keras on the chosen backend with a number of threads, silently.
 
     The backend is `KERAS_BACKEND`, else TensorFlow, or JAX where TensorFlow
     is not installed.
 
+    Args:
+        threads: 0 for all.
+        distribute: as of `training.distribution.distributed`.
+
     Raises:
-        InputError: if no backend is installed.
+        InputError: if no backend is installed, or several processes are asked
+            for that cannot be had.
     """
     backend = os.environ.get("KERAS_BACKEND") or None
     installed = [
@@ -110,10 +115,21 @@ def start_backend(threads: int = 0) -> None:
             if threads:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
                 tf.config.threading.set_inter_op_parallelism_threads(threads)
+            _start_processes(distribute)
             tf.config.list_logical_devices()
             # It warns of every second shape that a function is traced for.
             tf.get_logger().setLevel("ERROR")
         import keras  # noqa: F401
+
+        if backend == "jax":
+            _start_processes(distribute)
+
+
+def _start_processes(distribute):
+    if distribute != "none":
+        from cckeras.training.distribution import start_processes
+
+        start_processes(distribute)
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
     choose("--method", options.method, METHODS)
     config = load_recipe(options.benchmark, options.method, options.config)
     check_writable(options.json)
-    start_backend(options.threads)
+    start_backend(options.threads, config["distribute"])
     result = train(options, config)
     write_json(options.json, "train", result)
 
