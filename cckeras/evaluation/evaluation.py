@@ -86,8 +86,7 @@ def evaluate_run(
         "task_free": {},
     }
     if task_free and names:
-        progress("looking at all images with the first network")
-        told = _informed(run, method, names, tests, loaded, answers)
+        told = _informed(run, method, names, tests, loaded, answers, progress)
         for name, find in RULES.items():
             if name in INFORMED and told is None:
                 continue
@@ -108,12 +107,13 @@ def _answers(model, tests) -> list[Answers]:
     return results
 
 
-def _informed(run, method, names, tests, loaded, answers):
+def _informed(run, method, names, tests, loaded, answers, progress):
     """Return, for each number of tasks and each test of theirs, what they
     answer, told their statistics; None without those of all these tasks."""
-    found = run_statistics(run, method, loaded.get)
+    found = run_statistics(run, method, loaded.get, progress)
     if not set(names) <= set(found):
         return None
+    progress("looking at all test images with the first network")
     seeing = first_seeing(method)
     seen = [see_split(seeing, test) for test in tests]
     statistics = [found[name] for name in names]

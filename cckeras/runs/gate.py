@@ -15,8 +15,6 @@ import numpy as np
 
 # More numbers than that are first mixed into as many.
 DIMENSIONS = 1024
-# Of the covariance, towards equal variances.
-SHRINKAGE = 3e-3
 # The score of a class without training images.
 NEVER = -1e9
 
@@ -119,11 +117,15 @@ class Gate(NamedTuple):
         return np.split(log_softmax(scores), places, axis=1)
 
 
-def make_gate(tasks: Sequence[Discriminants], temperature: float = 1.0) -> Gate:
+def make_gate(
+    tasks: Sequence[Discriminants], shrinkage: float, temperature: float = 1.0
+) -> Gate:
     """Return the gate of some tasks, in order.
 
     Args:
         tasks: of each.
+        shrinkage: of the covariance, towards equal variances: how many times
+            the mean variance is added to each.
         temperature: what scores are divided by.
     """
     counts = np.concatenate([own.counts for own in tasks])
@@ -134,9 +136,8 @@ def make_gate(tasks: Sequence[Discriminants], temperature: float = 1.0) -> Gate:
         own.scatter.astype(np.float64) for own in tasks
     )
     covariance = (total + np.triu(total, 1).T) / counts.sum()
-    covariance += (
-        SHRINKAGE * _positive(np.trace(covariance) / size) * np.eye(size)
-    )
+    mean = _positive(np.trace(covariance) / size)
+    covariance[np.diag_indices(size)] += shrinkage * mean
     solved = np.linalg.solve(covariance, means.T)
     bias = -0.5 * (means.T * solved).sum(0) / temperature
     bias[counts == 0] = NEVER

@@ -18,7 +18,6 @@ from cckeras.runs.gate import Discriminants, Gate, log_softmax, make_gate
 from cckeras.runs.records import STATISTICS, RunRecords
 from cckeras.runs.seeing import (
     BATCH,
-    see,
     see_split,
     seeing_model,
     seen_numbers,
@@ -29,6 +28,10 @@ from cckeras.runs.unforgetting import probe_logits
 IMAGES = 5000
 VALIDATION_IMAGES = 1000
 TEMPERATURES = 2.0 ** np.arange(-2, 7)
+SHRINKAGES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+# Without validation images, every fifth training image takes their place.
+HELD = 5
+FITTED = ("shrinkage", "gate_temperature", "temperature")
 
 
 class Statistics(NamedTuple):
@@ -36,13 +39,13 @@ class Statistics(NamedTuple):
 
     Args:
         discriminants: of its classes.
-        gate_temperature: `[]`, by which a gate whose last task this is divides
-            its scores.
-        temperature: `[]`, by which its own network's logits are divided. Both
-            are fitted to the task's validation images.
+        shrinkage, gate_temperature: `[]`, of a gate whose last task this is.
+        temperature: `[]`, by which its own network's logits are divided. All
+            three are fitted to the task's validation images.
     """
 
     discriminants: Discriminants
+    shrinkage: np.ndarray
     gate_temperature: np.ndarray
     temperature: np.ndarray
 
@@ -51,8 +54,7 @@ class Statistics(NamedTuple):
         return save(
             {
                 **self.discriminants._asdict(),
-                "gate_temperature": self.gate_temperature,
-                "temperature": self.temperature,
+                **{name: getattr(self, name) for name in FITTED},
             }
         )
 
@@ -65,12 +67,10 @@ class Statistics(NamedTuple):
                 one.
         """
         parts = load(content)
-        temperatures = [
-            parts.pop(name) for name in ("gate_temperature", "temperature")
-        ]
+        fitted = [parts.pop(name) for name in FITTED]
         discriminants = Discriminants(**parts)
         discriminants.check()
-        return cls(discriminants, *temperatures)
+        return cls(discriminants, *fitted)
 
 
 def stored_numbers(first: keras.Model, classes: int) -> int:
@@ -80,7 +80,7 @@ def stored_numbers(first: keras.Model, classes: int) -> int:
         first: the first task's network.
         classes: how many the task has.
     """
-    return Discriminants.size(seen_numbers(first), classes) + 2
+    return Discriminants.size(seen_numbers(first), classes) + len(FITTED)
 
 
 def measure(
@@ -98,35 +98,42 @@ def measure(
         earlier: of the tasks before, in order.
     """
     before = [own.discriminants for own in earlier]
-    found = Discriminants.fit(
-        see_split(seeing, data.train, IMAGES),
-        data.train.labels_spread(IMAGES),
-        len(data.classes),
-        before[0] if before else None,
-    )
-    gate = make_gate([*before, found])
+    first = before[0] if before else None
+    classes = len(data.classes)
+    seen = see_split(seeing, data.train, IMAGES)
+    labels = data.train.labels_spread(IMAGES)
+    found = last = Discriminants.fit(seen, labels, classes, first)
     split = data.validation if len(data.validation) else data.train
-    labels = split.labels_spread(VALIDATION_IMAGES)
-    scores, logits = [], []
-    for images in split.batches_spread(BATCH, VALIDATION_IMAGES):
-        scores.append(gate.scores(see(seeing, images)))
-        logits.append(probe_logits(model, images))
-    start = sum(gate.counts[:-1])
-    return Statistics(
-        found,
-        _fitted(np.concatenate(scores), labels + start),
-        _fitted(np.concatenate(logits), labels),
-    )
+    tried = split.labels_spread(VALIDATION_IMAGES)
+    shown = see_split(seeing, split, VALIDATION_IMAGES)
+    logits = [
+        probe_logits(model, images)
+        for images in split.batches_spread(BATCH, VALIDATION_IMAGES)
+    ]
+    temperature, _ = _fitted(np.concatenate(logits), tried)
+    if split is data.train and len(seen) >= 2 * HELD:
+        held = np.arange(len(seen)) % HELD == 0
+        last = Discriminants.fit(seen[~held], labels[~held], classes, first)
+        shown, tried = seen[held], labels[held]
+    start = sum(len(own.counts) for own in before)
+    fits = []
+    for shrinkage in SHRINKAGES:
+        scores = make_gate([*before, last], shrinkage).scores(shown)
+        fits.append((*_fitted(scores, tried + start), shrinkage))
+    gate_temperature, _, shrinkage = min(fits, key=lambda fit: fit[1])
+    parts = shrinkage, gate_temperature, temperature
+    return Statistics(found, *(np.array(x, np.float32) for x in parts))
 
 
 def _fitted(scores, labels):
-    """Return the temperature with the largest likelihood of the labels."""
+    """Return the temperature with the largest likelihood of the labels, and
+    minus its mean logarithm."""
     rows = np.arange(len(labels))
-    best = min(
-        TEMPERATURES,
-        key=lambda t: -log_softmax(scores / t)[rows, labels].mean(),
-    )
-    return np.array(best, np.float32)
+    losses = [
+        -log_softmax(scores / t)[rows, labels].mean() for t in TEMPERATURES
+    ]
+    best = int(np.argmin(losses))
+    return TEMPERATURES[best], losses[best]
 
 
 def stored_statistics(run: RunRecords) -> dict[str, Statistics]:
@@ -158,6 +165,7 @@ def run_statistics(
     run: RunRecords,
     method: Method,
     load_task: Callable[[str], TaskData | None],
+    progress: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Statistics]:
     """Return `{task: statistics}` of a run, in order.
 
@@ -168,6 +176,7 @@ def run_statistics(
         method: its networks.
         load_task: returns the images of a task by its name, None if there
             are none.
+        progress: called with what is being done.
     """
     stored, found = stored_statistics(run), {}
     seeing = None
@@ -180,6 +189,7 @@ def run_statistics(
         if data is not None and len(data.train):
             if seeing is None:
                 seeing = first_seeing(method)
+            progress(f"looking at the training images of {name}")
             model = method.task_model(name)
             found[name] = measure(seeing, model, data, list(found.values()))
     return found
@@ -191,9 +201,10 @@ def first_seeing(method: Method) -> keras.Model:
 
 
 def gate_of(statistics: Sequence[Statistics]) -> Gate:
-    """Return the gate of some tasks, in order, with the last one's
-    temperature."""
+    """Return the gate of some tasks, in order, with the last one's shrinkage
+    and temperature."""
     return make_gate(
         [own.discriminants for own in statistics],
+        float(statistics[-1].shrinkage),
         float(statistics[-1].gate_temperature),
     )

@@ -75,7 +75,7 @@ def gate(rng):
         seen = seen_of(layers, own.read_spread())
         first = found[0] if found else None
         found.append(Discriminants.fit(seen, own.labels, classes, first))
-    return Gate(SOURCE, layers, make_gate(found))
+    return Gate(SOURCE, layers, make_gate(found, 0.01))
 
 
 def seen_of(layers, images):

@@ -6,7 +6,6 @@ import pytest
 from cckeras.runs import gate
 from cckeras.runs.gate import (
     NEVER,
-    SHRINKAGE,
     Discriminants,
     log_softmax,
     make_gate,
@@ -30,7 +29,7 @@ def tasks_of(rng, classes=(2, 3), size=7, count=60, noise=1.0):
 
 def test_a_gate_is_a_linear_discriminant_analysis(rng):
     tasks = tasks_of(rng)
-    made = make_gate([found for _, _, found in tasks], 2.0)
+    made = make_gate([found for _, _, found in tasks], 0.01, 2.0)
     first = tasks[0][2]
     seen = np.concatenate([seen for seen, _, _ in tasks])
     seen = (seen - first.centre) / first.scale
@@ -39,7 +38,7 @@ def test_a_gate_is_a_linear_discriminant_analysis(rng):
     covariance = np.zeros((7, 7))
     for x, label in zip(seen, labels, strict=True):
         covariance += np.outer(x - means[label], x - means[label]) / len(seen)
-    covariance += SHRINKAGE * np.trace(covariance) / 7 * np.eye(7)
+    covariance += 0.01 * np.trace(covariance) / 7 * np.eye(7)
     inverse = np.linalg.inv(covariance)
     expected = np.array(
         [[-0.5 * (x - m) @ inverse @ (x - m) / 2 for m in means] for x in seen]
@@ -61,7 +60,7 @@ def test_logarithms_of_softmax(rng):
 
 def test_probabilities_are_handed_out_by_task(rng):
     tasks = tasks_of(rng, (2, 3, 1))
-    made = make_gate([found for _, _, found in tasks])
+    made = make_gate([found for _, _, found in tasks], 0.01)
     parts = made.by_task(made.scores(tasks[1][0]))
     assert [part.shape for part in parts] == [(60, 2), (60, 3), (60, 1)]
     shares = np.exp(np.concatenate(parts, 1))
@@ -72,7 +71,7 @@ def test_a_class_without_images_is_never_named(rng):
     seen = rng.normal(size=(40, 5))
     labels = 2 * rng.integers(0, 2, 40)
     found = Discriminants.fit(seen, labels, 4)
-    made = make_gate([found])
+    made = make_gate([found], 0.01)
     assert made.bias[[1, 3]].tolist() == [NEVER] * 2
     assert set(made.scores(seen).argmax(1)) <= {0, 2}
 
@@ -81,22 +80,22 @@ def test_a_number_that_is_always_equal_does_no_harm(rng):
     dark = Discriminants.fit(np.zeros((30, 5)), np.arange(30) % 2, 2)
     seen = rng.normal(size=(30, 5)) + 3
     bright = Discriminants.fit(seen, np.arange(30) % 2, 2, dark)
-    scores = make_gate([dark, bright]).scores(seen)
+    scores = make_gate([dark, bright], 0.01).scores(seen)
     assert np.isfinite(scores).all()
     assert (scores.argmax(1) >= 2).all()
-    assert np.isfinite(make_gate([dark]).scores(seen)).all()
+    assert np.isfinite(make_gate([dark], 0.01).scores(seen)).all()
 
 
 def test_many_numbers_are_mixed_into_fewer(rng, monkeypatch):
     wide = tasks_of(rng, (3, 3), size=200, count=400, noise=0.3)
-    exact = make_gate([found for _, _, found in wide])
+    exact = make_gate([found for _, _, found in wide], 0.01)
     monkeypatch.setattr(gate, "DIMENSIONS", 64)
     mixed = [
         Discriminants.fit(seen, labels, 3, wide[0][2])
         for seen, labels, _ in wide
     ]
     assert mixed[1].means.shape == (3, 64)
-    made = make_gate(mixed)
+    made = make_gate(mixed, 0.01)
     assert made.kernel.shape == exact.kernel.shape == (200, 6)
     for place, (seen, labels, _) in enumerate(wide):
         right = made.scores(seen).argmax(1) == labels + 3 * place

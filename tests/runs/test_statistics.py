@@ -83,12 +83,25 @@ def test_temperatures_are_fitted_to_validation_images(rng, network):
     assert wrong.gate_temperature > found.gate_temperature
 
 
+def test_few_images_are_not_trusted(rng, network):
+    """Labels at random: what tells few images apart is chance."""
+    seeing = seeing_model(network)
+    data = task(rng, 0, 20)
+    train = dataclasses.replace(
+        data.train, labels=rng.permutation(data.train.labels)
+    )
+    none = split(np.zeros((0, 8, 8, 3), np.uint8))
+    few = dataclasses.replace(data, train=train, validation=none)
+    found = measure(seeing, network, few, [])
+    many = measure(seeing, network, task(rng, 0, 400), [])
+    assert found.gate_temperature > many.gate_temperature
+
+
 def test_statistics_survive_their_file(rng):
     seen, labels = rng.normal(size=(20, 5)), np.arange(20) % 3
     found = Statistics(
         Discriminants.fit(seen, labels, 3),
-        np.array(2, np.float32),
-        np.array(0.5, np.float32),
+        *(np.array(x, np.float32) for x in (0.01, 2, 0.5)),
     )
     again = Statistics.unpack(found.pack())
     parts = (*found.discriminants, *found[1:])
@@ -118,7 +131,7 @@ def test_a_run_stores_them(digits_run):
     )
     assert again.gate_temperature == second.gate_temperature
     assert again.temperature == second.temperature
-    numbers = sum(part.size for part in second.discriminants) + 2
+    numbers = sum(part.size for part in second.discriminants) + 3
     assert numbers == stored_numbers(method.task_model("zero_one"), 2)
 
 

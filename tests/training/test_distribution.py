@@ -113,11 +113,12 @@ def free_ports(count):
     return ports
 
 
-def alone(tmp_path, backend):
+def alone(tmp_path, backend, *words):
     folder = tmp_path / "alone"
     outcome = run_process(
         *COMMAND,
         f"--run_dir={folder}",
+        *words,
         env=environment(KERAS_BACKEND=backend, JAX_PLATFORMS="cpu"),
     )
     assert outcome.code == 0, outcome.error
@@ -160,14 +161,11 @@ def test_two_tensorflow_processes_learn_what_one_learns(tmp_path):
         cluster = {"cluster": {"worker": workers}, "task": task}
         return {"TF_CONFIG": json.dumps(cluster)}
 
-    folders = processes(
-        tmp_path,
-        "tensorflow",
-        variables,
-        "--config.distribute=multi_worker",
-        "--config.synchronized_norms=True",
-    )
-    check_same_run(folders, alone(tmp_path, "tensorflow"))
+    # Such norms are not TensorFlow's fused ones: another rounding.
+    norms = "--config.synchronized_norms=True"
+    word = "--config.distribute=multi_worker"
+    folders = processes(tmp_path, "tensorflow", variables, word, norms)
+    check_same_run(folders, alone(tmp_path, "tensorflow", norms))
 
 
 @pytest.mark.parametrize(
