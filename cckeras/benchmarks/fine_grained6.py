@@ -17,6 +17,8 @@ from cckeras.errors import InputError
 TASKS = ("imagenet", "birds", "cars", "flowers", "wikiart", "sketch")
 # Cropped to boxes: such a crop is stretched to a square, and only mirrored.
 WARPED = ("birds", "cars")
+# Those that TensorFlow Datasets has.
+UNPACKED = ("imagenet", "birds", "cars", "flowers")
 SMALL = "fine_grained_small"
 FULL_SIZE, MARGIN = 224, 32
 
@@ -51,6 +53,7 @@ def fine_grained6(config, data_dir=None) -> Benchmark:
         TASKS,
         config["split_seed"],
         check=small,
+        unpacked={} if small else {name: name for name in UNPACKED},
     )
     start = config["pretrained"]
     thousand = bool(start) and not Path(start).is_dir()

@@ -48,7 +48,12 @@ def imagenet50_5(config, data_dir=None) -> Benchmark:
     small = config["size"] == "small"
     inner = "imagenet50_32" if small else "imagenet50_5"
     folders = TaskFolders(
-        data_dir, inner, TASKS, config["split_seed"], validate=False
+        data_dir,
+        inner,
+        TASKS,
+        config["split_seed"],
+        validate=False,
+        unpacked={} if small else dict.fromkeys(TASKS, "imagenet50"),
     )
     size = config["image_size"]
     framing = Framing(size, 0 if small else round(MARGIN * size / SIZE))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class TaskFolders:
         split_seed: of the splits that are missing.
         check: read a task's pictures when it is first loaded.
         validate: take a missing validation split from train.
+        unpacked: `{task: what tools/unpack_tfds.py calls it}`.
     """
 
     root: str | None
@@ -33,6 +34,7 @@ class TaskFolders:
     split_seed: int
     check: bool = True
     validate: bool = True
+    unpacked: Mapping[str, str] = field(default_factory=dict)
     _checked: set[str] = field(default_factory=set)
     _memory: PictureMemory = field(default_factory=PictureMemory)
 
@@ -46,10 +48,12 @@ class TaskFolders:
         folder = self.folder(task)
         if not folder.is_dir():
             others = [name for name in self.tasks if self.folder(name).is_dir()]
+            name = self.unpacked.get(task)
+            hint = f", with tools/unpack_tfds.py --task={name}" if name else ""
             rest = f", or learn the rest with --tasks={','.join(others)}"
             raise InputError(
                 f"Expected pictures of task {task!r} in {folder / LAYOUT}. "
-                f"Received: no such folder. Put them there{rest * bool(others)}."
+                f"Received: no such folder. Put them there{hint}{rest * bool(others)}."
             )
         data = folder_task(
             folder,

@@ -13,6 +13,7 @@ def load(name):
     try:
         spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # Where data classes look for it.
         spec.loader.exec_module(module)
     finally:
         sys.path.remove(str(path.parent))
