@@ -35,7 +35,7 @@ quarter it ('int8' is the fastest, and needs training images). What that costs
 in accuracy is printed beside Keras' accuracy.
 
 --identify adds the signature 'identify', for images whose task is not known: the
-gate of the rule 'gated' names the two likeliest tasks, and their networks
+gate of the rule 'agreed' names the two likeliest tasks, and their networks
 (folded, stored once more) give task, class and probability.
 
 --split writes a file for each task, named after it: each.fish.tflite for

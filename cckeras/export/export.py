@@ -65,7 +65,7 @@ def export_run(
     progress("loading the run")
     if options.identify:  # Its network is what the gate looks through.
         needed = [run.records[0]["name"], *needed]
-    method = run.load(tuple(dict.fromkeys(needed)))
+    method = run.load(tuple(dict.fromkeys(needed)), precision="float32")
     source = Input.of(run.config)
     data = {name: _data(run, benchmark, name) for name in tasks}
     choice = _choice(options)

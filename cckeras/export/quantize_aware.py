@@ -113,7 +113,7 @@ def _candidate(path, described, task: str, validation: Split) -> Candidate:
 
 def _train_and_write(run, data, task, recipe, path, progress):
     source = Input.of(run.config)
-    method = run.load(tuple(run.record(task)["uses"]))
+    method = run.load(tuple(run.record(task)["uses"]), precision="float32")
     forms = choose_forms(source, method, {task: data}, Choice(FOLDED), progress)
     network = FineTuned(
         source, forms[task].layers, data.train.read_spread(SAMPLES)

@@ -60,24 +60,29 @@ class Run(RunRecords):
             ) from error
         return cls(path, settings, [])
 
-    def new_method(self) -> Method:
-        """Return the run's method without any task."""
+    def new_method(self, **changes) -> Method:
+        """Return the run's method without any task.
+
+        Args:
+            **changes: of the recipe.
+        """
         try:
             method = method_class(self.settings["method"])
         except InputError as error:
             raise InputError(f"In {self.path / RUN}: {error}") from error
-        return method(self.config)
+        return method({**self.config, **changes})
 
-    def load(self, only: tuple[str, ...] | None = None) -> Method:
+    def load(self, only: tuple[str, ...] | None = None, **changes) -> Method:
         """Rebuild the networks from the committed files.
 
         Args:
             only: names of the tasks to load, in the run's order; all if None.
+            **changes: of the recipe.
 
         Raises:
             InputError: if a file is damaged or of another shape.
         """
-        method = self.new_method()
+        method = self.new_method(**changes)
         for record in self.records:
             if only is None or record["name"] in only:
                 self.restore(method, record)

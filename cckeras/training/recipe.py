@@ -20,19 +20,18 @@ def make_optimizer(
         accumulate_steps: batches whose gradients are averaged before values
             change.
     """
+    # Keras' schedules count batches all the same.
     accumulate = accumulate_steps if accumulate_steps > 1 else None
-    # A schedule counts changes, not batches.
-    steps = steps_per_epoch / accumulate_steps
 
     def schedule(learning_rate):
         if phase.schedule == "cosine":
             return keras.optimizers.schedules.CosineDecay(
-                learning_rate, max(1, round(phase.epochs * steps))
+                learning_rate, max(1, phase.epochs) * steps_per_epoch
             )
         if not phase.decay_epochs:
             return learning_rate
         return keras.optimizers.schedules.PiecewiseConstantDecay(
-            [round(epoch * steps) - 1 for epoch in phase.decay_epochs],
+            [epoch * steps_per_epoch - 1 for epoch in phase.decay_epochs],
             [
                 learning_rate * phase.decay_factor**power
                 for power in range(len(phase.decay_epochs) + 1)
