@@ -72,7 +72,7 @@ def test_constant_tasks_answer_alone_and_from_a_stack(rng):
     layers = [constant_layers(read_network(method, name)) for name in names]
     images = some(rng)
     stack = Stack(layers).read(tf.constant([1, 0]))
-    together = stack.probabilities(source.features(images, stack))
+    together = tf.exp(stack.log_probabilities(source.features(images, stack)))
     for number, own in enumerate(layers):
         expected = probabilities(method, names[number], images)
         alone = own.probabilities(source.features(images, own))
