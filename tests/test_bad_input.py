@@ -413,6 +413,22 @@ TRAINED = [
         ),
     ),
     case(
+        "evaluate reference missing",
+        evaluate.main,
+        "{run} --reference=nowhere",
+        "nowhere",
+        "not a folder",
+    ),
+    case(
+        "evaluate reference truncated",
+        evaluate.main,
+        "{run} --reference=copy",
+        "copy/tasks/02-two_three/task.json",
+        prepare=copied(
+            lambda run: truncate(run / "tasks/02-two_three/task.json")
+        ),
+    ),
+    case(
         "predict missing weights",
         predict.main,
         f"copy {PICTURE}",
