@@ -91,7 +91,7 @@ def test_the_wheel_holds_all_modules_recipes_and_schemas(wheel):
         f"{name.replace('.', '/')}/{path.name}"
         for name, folder in packages().items()
         for path in folder.iterdir()
-        if path.suffix in (".py", ".json")
+        if path.suffix in (".py", ".json", ".tsv")
     }
     assert "cckeras/configs/digits5.py" in expected
     assert "cckeras/schemas/run.json" in expected
