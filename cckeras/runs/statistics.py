@@ -83,6 +83,12 @@ def stored_numbers(first: keras.Model, classes: int) -> int:
     return Discriminants.size(seen_numbers(first), classes) + len(FITTED)
 
 
+def images_seen(data: TaskData) -> int:
+    """Return how many images of a task `measure` looks at."""
+    count = min(IMAGES, len(data.train))
+    return count + min(VALIDATION_IMAGES, len(data.validation))
+
+
 def measure(
     seeing: keras.Model,
     model: keras.Model,

@@ -20,7 +20,7 @@ from cckeras.methods.base import Method, PhaseResult
 from cckeras.runs import tensors
 from cckeras.runs.records import RUN, TRAINING
 from cckeras.runs.run import Run
-from cckeras.runs.statistics import stored_numbers
+from cckeras.runs.statistics import images_seen, stored_numbers
 from cckeras.runs.unforgetting import PROBE_IMAGES
 from cckeras.task import Task
 from cckeras.training.checkpoint import KEPT, Checkpoints
@@ -231,7 +231,14 @@ class _Scratch:
         seconds = cost.seconds + sample.timing.first_test_seconds(data, ratio)
         for number in epochs:
             seconds += sample.timing.phase_seconds(data, batch, number, ratio)
+        looking = self._first_multiply_adds() / sample.multiply_adds
+        seconds += sample.timing.answer_seconds(images_seen(data), looking)
         return replace(cost, seconds=seconds)
+
+    def _first_multiply_adds(self):
+        return multiply_adds(
+            self.method.task_model(next(iter(self.method.tasks)))
+        )
 
     def checkpoint_bytes(self) -> int:
         """Return the largest checkpoint's size."""

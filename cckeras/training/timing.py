@@ -62,6 +62,10 @@ class Timing:
             + ratio * (steps * self.step + evaluated * self.evaluation_step)
         )
 
+    def answer_seconds(self, images: int, ratio: float = 1.0) -> float:
+        """Return the seconds in which a network answers for some images."""
+        return ratio * self.evaluation_step * images / EVALUATION_BATCH
+
     def first_test_seconds(self, data: TaskData, ratio: float = 1.0) -> float:
         """Return the seconds of the evaluation before a task is trained."""
         steps = evaluation_steps(data.test)
