@@ -24,7 +24,8 @@ class LayerFactory:
         seed: list of integers and strings; with a layer's name it decides the
             layer's initial values.
         synchronized_norms: whether norms take a batch's statistics over all
-            devices of a TensorFlow strategy.
+            devices of a TensorFlow strategy. JAX's do so in any case, and
+            Keras refuses to be asked for it there.
         recompute: whether convolutions are computed once more for their
             gradients instead of kept, which takes time and spares memory.
     """
@@ -104,7 +105,8 @@ class LayerFactory:
         layer = BatchNorm(
             momentum=NORM_MOMENTUM,
             epsilon=epsilon,
-            synchronized=self.synchronized_norms,
+            synchronized=self.synchronized_norms
+            and keras.backend.backend() == "tensorflow",
             name=name,
         )
         return self._apply(layer, x)

@@ -197,9 +197,11 @@ def _task_free(find, seed, tests, answers, told):
     for row in range(len(tests)):
         accuracies = []
         for column in range(row + 1):
-            said = _of_test(answers, row + 1, column)
-            if told is not None:
-                said = told[row][column]
+            said = (
+                _of_test(answers, row + 1, column)
+                if told is None
+                else told[row][column]
+            )
             classes = find(said, seed)
             truth = tests[column].labels + starts[column]
             accuracies.append(_percent(classes == truth))

@@ -121,7 +121,8 @@ def _joint(finder, scores, images):
     by_task = gate.numbers.by_task(scores)
     for number, (own, gated) in enumerate(zip(layers, by_task, strict=True)):
         likely[:, number] = np.logaddexp.reduce(gated, 1)
-        answers = np.log(static_answers(gate.source, own)(images))
+        with np.errstate(divide="ignore"):  # A probability may be zero.
+            answers = np.log(static_answers(gate.source, own)(images))
         logs[:, number, : gated.shape[1]] = gated + answers
     least = np.sort(likely, 1)[:, -CANDIDATES:][:, :1]
     logs[likely < least] = -np.inf

@@ -111,7 +111,6 @@ def measure(
     found = last = Discriminants.fit(seen, labels, classes, first)
     split = data.validation if len(data.validation) else data.train
     tried = split.labels_spread(VALIDATION_IMAGES)
-    shown = see_split(seeing, split, VALIDATION_IMAGES)
     logits = [
         probe_logits(model, images)
         for images in split.batches_spread(BATCH, VALIDATION_IMAGES)
@@ -121,6 +120,8 @@ def measure(
         held = np.arange(len(seen)) % HELD == 0
         last = Discriminants.fit(seen[~held], labels[~held], classes, first)
         shown, tried = seen[held], labels[held]
+    else:
+        shown = see_split(seeing, split, VALIDATION_IMAGES)
     start = sum(len(own.counts) for own in before)
     fits = []
     for shrinkage in SHRINKAGES:

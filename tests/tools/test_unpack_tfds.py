@@ -7,7 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from cckeras.benchmarks.fine_grained6 import fine_grained6
+from cckeras.benchmarks.fine_grained6 import UNPACKED, fine_grained6
 from cckeras.benchmarks.imagenet50_5 import CLASSES, TASKS
 from cckeras.recipes import load_recipe
 from cckeras.schemas import check_schema
@@ -116,6 +116,10 @@ def test_the_fifty_classes_alone_are_written_exactly(rng, unpack, tmp_path):
     written = tmp_path / "out" / TASKS[1] / "train" / CLASSES[10]
     with Image.open(written / "0000002.png") as image:
         assert np.array_equal(np.asarray(image), rows[2]["image"])
+
+
+def test_what_a_missing_folder_names_is_known():
+    assert {*UNPACKED, "imagenet50"} <= set(TOOL.SOURCES)
 
 
 def test_a_set_that_cannot_be_had(unpack, monkeypatch, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from cckeras.errors import InputError
 from cckeras.methods.base import Group, Phase
 from cckeras.recipes import load_recipe
+from cckeras.runs.records import EARLIER
 from cckeras.training.phase import SmoothedCrossentropy
 from cckeras.training.recipe import make_optimizer
 
@@ -74,6 +75,11 @@ def test_choices_change_the_rest_of_a_recipe():
     assert load_recipe("imagenet50_5", "condconv", own)["width"] == 16
     with pytest.raises(InputError, match=r"size.*'small'"):
         load_recipe("imagenet50_5", "condconv", {"size": "smal"})
+
+
+def test_runs_of_earlier_versions_trained_as_the_defaults_do():
+    config = load_recipe("digits5", "condconv", {})
+    assert {key: config[key] for key in EARLIER} == EARLIER
 
 
 def test_a_backbone_brings_its_normalisation():
