@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import stat
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from safetensors.numpy import load
 
 from cckeras.errors import InputError, choose
 from cckeras.runs import files
+from cckeras.runs.reading import check_seal, foreign, read_checked, read_json
 from cckeras.schemas import check_schema
 from cckeras.task import Task, check_task_names
 
@@ -165,7 +165,7 @@ class RunRecords:
             stored = load(content)
             probe = Probe(stored["images"], stored["logits"])
         except (SafetensorError, KeyError) as error:
-            raise _foreign(path, f"not a probe ({error})") from error
+            raise foreign(path, f"not a probe ({error})") from error
         images, logits = probe.images, probe.logits
         size = self.config["image_size"]
         if (
@@ -174,83 +174,12 @@ class RunRecords:
             or logits.shape != (len(images), len(record["classes"]))
             or not len(images)
         ):
-            raise _foreign(
+            raise foreign(
                 path,
                 f"images {images.dtype} {images.shape}, "
                 f"logits {logits.dtype} {logits.shape}",
             )
         return probe
-
-
-def read_json(path: Path) -> dict:
-    """Read a JSON object.
-
-    Raises:
-        InputError: if the file is missing, unreadable or not a JSON object.
-    """
-    try:
-        value = json.loads(files.read(path))
-    except FileNotFoundError as error:
-        raise InputError(
-            f"Expected the file {path}. Received: it is missing. Restore it "
-            "from a copy."
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"Expected {path} to be JSON. Received: a damaged file ({error}). "
-            "Restore it from a copy."
-        ) from error
-    if not isinstance(value, dict):
-        raise InputError(
-            f"Expected {path} to hold a JSON object. Received: "
-            f"{type(value).__name__}. Restore it from a copy."
-        )
-    return value
-
-
-def read_checked(path: Path, digest: str) -> bytes:
-    """Read a committed file and compare its hash.
-
-    Raises:
-        InputError: if it is missing, unreadable or damaged.
-    """
-    try:
-        # In two steps, so that a huge file is not read into memory.
-        if files.sha256(path) == digest:
-            return path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"Expected the file {path}. Received: {error.strerror}. Restore "
-            "it from a copy."
-        ) from error
-    raise InputError(
-        f"Expected {path} to be as it was committed. Received: a damaged "
-        "file (its SHA-256 differs). Restore it from a copy."
-    )
-
-
-def check_seal(record: dict, path: Path) -> None:
-    """Check that a record is as it was written.
-
-    Raises:
-        InputError: if its seal is missing or differs.
-    """
-    try:
-        expected = files.seal(record)["seal"]
-    except RecursionError:  # Of something nested deeply, which we never write.
-        expected = None
-    if expected is None or record.get("seal") != expected:
-        raise InputError(
-            f"Expected {path} to be as it was written. Received: a damaged "
-            "file (its seal differs). Restore it from a copy."
-        )
-
-
-def _foreign(path, problem):
-    return InputError(
-        f"Expected {path} to be a file of this run. Received: {problem}. "
-        "Restore it from a copy."
-    )
 
 
 def _read_last(path: Path) -> str | None:
@@ -323,11 +252,11 @@ def _task_record(folder, earlier):
         )
     for name in (WEIGHTS, PROBE):
         if name not in record["files"]:
-            raise _foreign(folder / TASK, f"no hash of {name}")
+            raise foreign(folder / TASK, f"no hash of {name}")
     try:
         check_task_names(entry["name"] for entry in [*earlier, record])
     except InputError as error:
-        raise _foreign(folder / TASK, str(error)) from error
+        raise foreign(folder / TASK, str(error)) from error
     return record
 
 

@@ -14,6 +14,7 @@ from cckeras.errors import InputError
 from cckeras.methods import method_class
 from cckeras.methods.base import Method
 from cckeras.runs import files, tensors
+from cckeras.runs.reading import read_checked, read_json
 from cckeras.runs.records import (
     FORMAT,
     LAST,
@@ -26,8 +27,6 @@ from cckeras.runs.records import (
     WEIGHTS,
     Probe,
     RunRecords,
-    read_checked,
-    read_json,
 )
 from cckeras.schemas import check_schema
 from cckeras.task import Task

@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 
 from cckeras.errors import InputError
 from cckeras.runs import files
-from cckeras.runs.records import check_seal, read_checked, read_json
+from cckeras.runs.reading import check_seal, read_checked, read_json
 
 STATE, TENSORS = "state.json", "state.safetensors"
 KEPT = 2
