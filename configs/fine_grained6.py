@@ -30,18 +30,24 @@ CHOICES = {
         "efficientnet_lite0",
         "resnet18_imagenet",
     ),
+    "routing": ("task", "image"),
 }
 
 
-def get_config(method: str, size: str = "full", backbone: str | None = None):
-    """Return the recipe of a method, for a size and a backbone."""
+def get_config(
+    method: str,
+    size: str = "full",
+    backbone: str | None = None,
+    routing: str = "task",
+):
+    """Return the recipe of a method, for a size, a backbone and a routing."""
     if backbone is None:
         backbone = "efficientnet_lite0" if size == "small" else "resnet50_v1"
     config = published_recipe(method)
     config.size = size
     config.backbone = backbone
     config.pretrained = "imagenet"
-    start_from_first(config, method)
+    start_from_first(config, method, routing)
     if backbone == "efficientnet_lite0":
         config.mean, config.std = MEAN, STD
     if backbone == "resnet50_v1":

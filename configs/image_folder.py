@@ -11,8 +11,11 @@ from cckeras.configs.recipe import published_recipe, start_from_first
 
 from cckeras.data.lite0_package import MEAN, STD, installed
 
+# What `get_config` may be told beside the method.
+CHOICES = {"routing": ("task", "image")}
 
-def get_config(method: str):
+
+def get_config(method: str, routing: str = "task"):
     """Return the recipe of a method.
 
     Where the package of the ImageNet weights is installed, every task starts
@@ -26,13 +29,13 @@ def get_config(method: str):
     config.decay_epochs = (30, 48)
     config.pretrained = ""
     if installed():
-        _start_from_imagenet(config, method)
+        _start_from_imagenet(config, method, routing)
     return config
 
 
-def _start_from_imagenet(config, method):
+def _start_from_imagenet(config, method, routing):
     """Size and epochs are for a laptop, and were not tuned."""
-    start_from_first(config, method)
+    start_from_first(config, method, routing)
     config.backbone = "efficientnet_lite0"
     config.pretrained = "imagenet"
     config.image_size = 128

@@ -31,9 +31,9 @@ def convolution(x, kernel: np.ndarray, strides: int, padding: str):
     height, width = kernel.shape[:2]
     zeros = _paddings(x, height, width, strides, padding)
     if zeros == _paddings(x, height, width, strides, "same"):
-        return tf.nn.conv2d(x, tf.constant(kernel), strides, "SAME")
+        return tf.nn.conv2d(x, kernel, strides, "SAME")
     x = tf.pad(x, ((0, 0), *zeros, (0, 0)))
-    return tf.nn.conv2d(x, tf.constant(kernel), strides, "VALID")
+    return tf.nn.conv2d(x, kernel, strides, "VALID")
 
 
 def mixed_convolution(

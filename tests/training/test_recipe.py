@@ -77,6 +77,23 @@ def test_choices_change_the_rest_of_a_recipe():
         load_recipe("imagenet50_5", "condconv", {"size": "smal"})
 
 
+def test_routers_of_images_learn_slowly_on_a_pretrained_network():
+    by_task, by_image = (
+        load_recipe("fine_grained6", "condconv", {"routing": routing})
+        for routing in ("task", "image")
+    )
+    assert (by_task["routing"], by_task["router_learning_rate"]) == (
+        "task",
+        1e-3,
+    )
+    assert (by_image["routing"], by_image["router_learning_rate"]) == (
+        "image",
+        1e-4,
+    )
+    with pytest.raises(InputError, match="routing"):
+        load_recipe("fine_grained6", "finetune", {"routing": "image"})
+
+
 def test_runs_of_earlier_versions_trained_as_the_defaults_do():
     config = load_recipe("digits5", "condconv", {})
     assert {key: config[key] for key in EARLIER} == EARLIER
