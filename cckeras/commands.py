@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import importlib.util
 import os
@@ -188,6 +189,9 @@ def open_with_data(folder: str, data_dir: str | None):
     """Return a `Run` and the `Benchmark` that it learns; after
     `start_backend`.
 
+    The benchmark lacks a first task whose weights came without pictures: there
+    may be none.
+
     Raises:
         InputError: if the run is damaged, or the data are not there.
     """
@@ -195,7 +199,11 @@ def open_with_data(folder: str, data_dir: str | None):
     from cckeras.runs.run import Run
 
     run = Run.open(folder)
-    return run, benchmark(run.settings["benchmark"])(run.config, data_dir)
+    whole = benchmark(run.settings["benchmark"])(run.config, data_dir)
+    without = {own["name"] for own in run.records if own["data"] is None}
+    return run, dataclasses.replace(
+        whole, tasks=tuple(name for name in whole.tasks if name not in without)
+    )
 
 
 def write_json(path: str | None, schema_name: str, value: dict) -> None:

@@ -5,7 +5,8 @@
     ls *.jpg | python -m cckeras.predict RUN -
 
 A folder stands for all pictures in it, `-` for paths on standard input, one a
-line. Without --task, --rule finds the task, too.
+line. Without --task, --rule finds the task, too. Pictures are cut to squares as
+the task's were, without --task as the first one's.
 """
 
 from __future__ import annotations
@@ -48,12 +49,13 @@ def main(arguments: list[str]) -> None:
         choose("--rule", options.rule, RULES)
     check_writable(options.json)
     records = open_learned(folder)
+    record = records.records[0]
     if options.task is not None:
-        records.record(options.task)
+        record = records.record(options.task)
     from cckeras.console import telling
     from cckeras.data.pictures import Framing, PictureImages
 
-    framing = Framing(records.config["image_size"])
+    framing = Framing(records.config["image_size"], **record.get("framing", {}))
     pictures = PictureImages(picture_paths(given), framing)
     with telling() as tell:
         tell("reading pictures")

@@ -24,6 +24,7 @@ from cckeras.runs.records import STATISTICS
 from cckeras.runs.run import Run
 from cckeras.schemas import check_schema, schema
 from tests.command import ROOT, copy_run, run, run_process, tree
+from tests.runs.small import change_record
 
 pytest_plugins = ("tests.small_run",)
 
@@ -337,6 +338,23 @@ def test_evaluate_writes_json_and_report(digits_run, tmp_path):
     )
 
 
+def test_a_first_task_that_came_as_weights_alone_is_left_out(
+    digits_run, tmp_path
+):
+    """Its pictures need not be there, even if the benchmark has such a task."""
+    copy = copy_run(digits_run.path, tmp_path / "copy")
+    record = copy / "tasks" / "01-zero_one" / "task.json"
+    metrics = dict.fromkeys(("validation_accuracy", "test_accuracy"))
+    change_record(record, data=None, phases=[], metrics=metrics)
+    path = tmp_path / "evaluate.json"
+    outcome = run(evaluate.main, copy, f"--json={path}")
+    assert outcome.code == 0, outcome.error
+    assert json.loads(path.read_text())["tasks"] == ["two_three"]
+    assert "left out: zero_one" in outcome.out
+    report = (copy / "report" / "report.md").read_text()
+    assert "--tasks=two_three" in report
+
+
 def test_evaluate_with_labels_alone_and_no_report(digits_run, tmp_path):
     before = tree(digits_run.path)
     path = tmp_path / "evaluate.json"
@@ -447,6 +465,29 @@ def test_predict_asks_the_gate_where_there_is_one(digits_run, digits, tmp_path):
     assert (
         "--rule=gated. Received: none of zero_one, two_three" in outcome.error
     )
+
+
+def test_predict_cuts_pictures_as_the_task_did(digits_run, digits, tmp_path):
+    """A task of stretched pictures finds in a wide one what is in its squeezed
+    copy."""
+    first, *_ = sorted(digits.iterdir())
+    squeezed = np.array(Image.open(first).convert("RGB"))
+    wide = tmp_path / "wide.png"
+    Image.fromarray(squeezed.repeat(3, 1)).save(wide)
+    warping = copy_run(digits_run.path, tmp_path / "run")
+    record = warping / "tasks" / "02-two_three" / "task.json"
+    change_record(record, framing={"warp": True})
+
+    def probability(folder, picture):
+        words = "--task=two_three", "--format=json"
+        outcome = run(predict.main, folder, picture, *words)
+        assert outcome.code == 0, outcome.error
+        return json.loads(outcome.out)["pictures"][0]["probability"]
+
+    expected = probability(digits_run.path, first)
+    stretched = abs(probability(warping, wide) - expected)
+    cut = abs(probability(digits_run.path, wide) - expected)
+    assert stretched < 1e-4 < cut, (stretched, cut)
 
 
 @pytest.mark.parametrize("rule", names.RULES)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 from cckeras.commands import (
@@ -27,9 +28,12 @@ Example:
   python tools/benchmark_input.py --benchmark=image_folder --data_dir=PICTURES \\
       --config.augmentation=resized_crop_and_flip --workers=0,2 --threads=1
 """
+# Epochs to prepare, in batches.
+MOST_BATCHES = 1000
 
 
 def main(arguments: list[str]) -> None:
+    """Run the tool."""
     flags = Flags("benchmark_input.py", HELP, configurable=True)
     flags.add_text(
         "benchmark", "image_folder", f"one of {', '.join(BENCHMARKS)}"
@@ -89,18 +93,20 @@ def _time_input(config, name, data, workers, seconds):
     from cckeras.data.pipeline import steps_per_epoch, training_batches
 
     batch = config["batch_size"]
-    epoch = steps_per_epoch(len(data.train), batch)
-    batches = iter(
+    epochs = max(2, MOST_BATCHES // steps_per_epoch(len(data.train), batch))
+    # Epochs are made beforehand, each at a cost; where they end, all over.
+    batches = itertools.chain.from_iterable(
         training_batches(
             data.train,
             seed=config["seed"],
             task=name,
             batch_size=batch,
             augmentation=data.augmentation or config["augmentation"],
-            first_epoch=0,
-            epochs=max(2, 100_000 // epoch),
+            first_epoch=first,
+            epochs=first + epochs,
             workers=workers,
         )
+        for first in itertools.count(0, epochs)
     )
     # Whatever is read ahead, or started, is not of the time that counts.
     for _ in range(8):

@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> None:
         options.learning_rate,
         options.batch_size,
         options.seed,
-        run.config["augmentation"],
+        data.load(task).augmentation or run.config["augmentation"],
     )
     with tempfile.TemporaryDirectory() as work, telling() as tell:
         candidates, history = quantize_task(

@@ -109,9 +109,10 @@ def among_thousand(data: TaskData) -> TaskData:
     def relabelled(split):
         return Split(split.images, np.array(found, np.int64)[split.labels])
 
-    return TaskData(
-        imagenet_names(),
-        relabelled(data.train),
-        relabelled(data.validation),
-        relabelled(data.test),
+    return replace(
+        data,
+        classes=imagenet_names(),
+        train=relabelled(data.train),
+        validation=relabelled(data.validation),
+        test=relabelled(data.test),
     )

@@ -74,6 +74,7 @@ def join_tasks(benchmark: Benchmark) -> Benchmark:
             joined([data.validation for data in parts]),
             joined([data.test for data in parts]),
             parts[0].augmentation,
+            parts[0].framing,
         )
 
     return Benchmark(benchmark.name, (JOINT,), load)

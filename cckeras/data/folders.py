@@ -60,7 +60,9 @@ def folder_task(
         images.check()
     whole = Split(images, labels)
     return TaskData(
-        classes, **{name: whole.subset(places[name]) for name in SPLITS}
+        classes,
+        **{name: whole.subset(places[name]) for name in SPLITS},
+        framing=framing.to_json(),
     )
 
 

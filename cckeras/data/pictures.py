@@ -62,6 +62,10 @@ class PictureMemory:
         # is read twice.
         self._kept: dict[tuple, np.ndarray] = {}
 
+    def __getstate__(self):
+        # A worker process that got gigabytes would be long in starting.
+        return {"left": 0, "_kept": {}}
+
     def get(self, key: tuple) -> np.ndarray | None:
         """Return what is kept under a key."""
         return self._kept.get(key)
@@ -87,6 +91,11 @@ class Framing:
     size: int
     margin: int = 0
     warp: bool = False
+
+    def to_json(self) -> dict:
+        """Return what differs from the middle square, for a task's record."""
+        changes = {"margin": self.margin, "warp": self.warp}
+        return {name: value for name, value in changes.items() if value}
 
 
 class PictureImages:

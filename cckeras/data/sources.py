@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -59,6 +59,14 @@ class Split:
     def subset(self, indices) -> Split:
         """Return the images of these places, in this order."""
         return Split(Subset(self.images, indices), self.labels[indices])
+
+    def sample(self, count: int) -> Split:
+        """Return the split of `count` images spread evenly over this one, and
+        of one image of each class that they lack."""
+        places = self._spread(count)
+        classes, firsts = np.unique(self.labels, return_index=True)
+        lacking = ~np.isin(classes, self.labels[places])
+        return self.subset(np.concatenate([places, firsts[lacking]]))
 
     def read_spread(self, count: int | None = None) -> np.ndarray:
         """Return images float32 `[n, H, W, 3]`, spread evenly over the split:
@@ -116,7 +124,8 @@ class Subset:
 class TaskData:
     """A task's classes and splits; `test` and `validation` may be empty.
 
-    `augmentation` names the task's own transform, if not the recipe's.
+    `augmentation` names the task's own transform, if not the recipe's;
+    `framing` is how its pictures became squares, other than a middle square.
     """
 
     classes: tuple[str, ...]
@@ -124,6 +133,7 @@ class TaskData:
     validation: Split
     test: Split
     augmentation: str | None = None
+    framing: dict = field(default_factory=dict)
 
     @classmethod
     def without_images(cls, classes, size: int) -> TaskData:

@@ -141,6 +141,7 @@ def _of_test(answers, count, test):
 
 def _task_incremental(run, names, tests, answers, task_free):
     records = [run.record(name) for name in names]
+    committed = [record["metrics"]["test_accuracy"] for record in records]
     now = []
     for index, test in enumerate(tests):
         own = answers[index][index if task_free else 0]
@@ -150,8 +151,10 @@ def _task_incremental(run, names, tests, answers, task_free):
             None
             if column > row
             else now[column]
-            if row > column or len(names) == row + 1
-            else records[column]["metrics"]["test_accuracy"]
+            if row > column
+            or len(names) == row + 1
+            or committed[column] is None
+            else committed[column]
             for column in range(len(names))
         ]
         for row in range(len(names))
@@ -186,8 +189,9 @@ def _mean_over_sources(run, records):
             record["metrics"]["test_accuracy"],
         )
         for record in records
+        if record["metrics"]["test_accuracy"] is not None
     ]
-    return round(float(np.mean(values)), 4)
+    return round(float(np.mean(values)), 4) if values else None
 
 
 def _task_free(find, seed, tests, answers, told):

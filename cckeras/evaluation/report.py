@@ -57,7 +57,7 @@ def write_report(
         task_free_table(rows),
         *_plots(run, evaluation, rows, published, routing or {}),
         _mistakes(mistakes),
-        training_command(run),
+        training_command(run, evaluation["tasks"]),
         environments_table(run),
     ]
     parts = [part for part in parts if part is not None]

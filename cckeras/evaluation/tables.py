@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
+from collections.abc import Sequence
 
 import cckeras
 from cckeras.evaluation.document import Command, Table
@@ -142,17 +143,26 @@ def task_free_table(rows: list[dict]) -> Table | None:
     )
 
 
-def training_command(run: RunRecords) -> Command:
+def training_command(run: RunRecords, evaluated: Sequence[str]) -> Command:
     """Return the command that repeats the run, with the whole recipe.
 
     Defaults are spelled out: those of another release may differ.
+
+    Args:
+        run: the run.
+        evaluated: names of the tasks of which there are test images.
     """
     flags = {
         "benchmark": run.settings["benchmark"],
         "method": run.settings["method"],
         "run_dir": "RUN",
         "threads": run.records[-1]["environment"]["threads"],
-        "tasks": ",".join(record["name"] for record in run.records),
+        # Without a first one that came as weights alone.
+        "tasks": ",".join(
+            own["name"]
+            for own in run.records
+            if own["phases"] or own["name"] in evaluated
+        ),
     }
     for key, value in sorted(run.settings["config"].items()):
         flags[f"config.{key}"] = value

@@ -12,7 +12,7 @@ from cckeras.methods.base import Group, Method
 
 ROUTERS = "_router_(kernel|bias|logits)$"
 NORM_VARIABLES = ("/gamma", "/beta", "/moving_mean", "/moving_variance")
-SETTLE_IMAGES = 1000
+SETTLE_IMAGES, BATCH = 1000, 100
 
 
 class CondConv(Method):
@@ -97,12 +97,20 @@ class CondConv(Method):
 
     def _settle(self, task, data):
         """Replace the routers by constants, the means over training images."""
-        images = data.train.read_spread(SETTLE_IMAGES)
-        means = {
-            layer: model.predict(images, verbose=0).mean(0)
-            for layer, model in self.routing(task.name).items()
-        }
-        for layer, mean in means.items():
+        models = self.routing(task.name)
+        every = keras.Model(
+            self.task_model(task.name).input,
+            [model.output for model in models.values()],
+        )
+        # Not by `predict`, in which each of several processes sees a part.
+        parts = [
+            [keras.ops.convert_to_numpy(weights) for weights in every(images)]
+            for images in data.train.batches_spread(BATCH, SETTLE_IMAGES)
+        ]
+        for layer, weights in zip(
+            models, zip(*parts, strict=True), strict=True
+        ):
+            mean = np.concatenate(weights).mean(0)
             prefix = f"{task.name}/{layer}/router_"
             bias = self.variables[f"{prefix}bias"]
             mean = np.clip(mean[: bias.shape[0]], 1e-6, 1 - 1e-6)

@@ -106,8 +106,13 @@ def remove(path: Path) -> None:
 
 
 def dump_json(value) -> bytes:
-    """Return JSON text, sorted and indented, that ends with a newline."""
-    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
+    """Return JSON text, sorted and indented, that ends with a newline.
+
+    Raises:
+        ValueError: for a number that is not finite.
+    """
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+    return (text + "\n").encode()
 
 
 def sha256(path: Path) -> str:

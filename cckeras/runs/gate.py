@@ -127,7 +127,17 @@ def make_gate(
         shrinkage: of the covariance, towards equal variances: how many times
             the mean variance is added to each.
         temperature: what scores are divided by.
+
+    Raises:
+        ValueError: if what they saw was not centred and scaled alike.
     """
+    first = tasks[0]
+    for own in tasks[1:]:
+        if not (
+            np.array_equal(own.centre, first.centre)
+            and np.array_equal(own.scale, first.scale)
+        ):
+            raise ValueError("tasks with another centre or scale")
     counts = np.concatenate([own.counts for own in tasks])
     means = np.concatenate([own.means for own in tasks]).astype(np.float64)
     size = means.shape[1]
@@ -142,9 +152,9 @@ def make_gate(
     bias = -0.5 * (means.T * solved).sum(0) / temperature
     bias[counts == 0] = NEVER
     return Gate(
-        tasks[0].centre,
-        tasks[0].scale,
-        _mixed_back(solved, len(tasks[0].centre)) / temperature,
+        first.centre,
+        first.scale,
+        _mixed_back(solved, len(first.centre)) / temperature,
         bias,
         tuple(len(own.counts) for own in tasks),
     )

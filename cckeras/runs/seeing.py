@@ -47,6 +47,7 @@ def seeing_model(model: keras.Model) -> keras.Model:
     """
     parts = []
     for x in watched(model):
+        x = ops.cast(x, "float32")
         mean = ops.mean(x, (1, 2))
         variance = ops.mean(x * x, (1, 2)) - mean * mean
         parts += [mean, ops.sqrt(ops.relu(variance))]

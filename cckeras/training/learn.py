@@ -218,6 +218,7 @@ def _record(method, task, data, state, here):
         **network_record(method, task, here),
         "phases": state.results,
         "data": data.fingerprint(),
+        "framing": data.framing,
         "metrics": metrics,
     }
 

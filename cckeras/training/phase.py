@@ -161,7 +161,8 @@ def train_phase(
     return PhaseResult(
         phase.name,
         phase.epochs,
-        state.best_epoch if phase.select == "best" else phase.epochs,
+        # Without validation images there is no best one, and the last is kept.
+        state.best_epoch or phase.epochs,
         accuracy(model, data.validation),
         accuracy(model, data.test),
         state.history,

@@ -71,6 +71,7 @@ def adopt_first_task(
             **network_record(method, task, here),
             "phases": [],
             "data": record["data"],
+            "framing": record.get("framing", {}),
             "metrics": record["metrics"],
             "pretrained_from": source.settings["id"],
         },
@@ -172,6 +173,7 @@ def _commit_weights(run, method, task, origin, here, data):
             **network_record(method, task, here),
             "phases": [],
             "data": data and data.fingerprint(),
+            "framing": data.framing if data else {},
             "metrics": {
                 "validation_accuracy": data
                 and accuracy(model, data.validation),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ from cckeras.training.phase import train_phase
 FULL_BATCHES = 4
 STEADY_SECONDS = 0.35
 MOST_EPOCHS = 12
+# Where several processes train, whose clocks differ.
+SAME_EPOCHS = 4
 
 
 @dataclass(frozen=True)
@@ -93,16 +96,18 @@ def time_phase(
         validation=_few(data.validation, EVALUATION_BATCH, 1),
         test=_few(data.test, EVALUATION_BATCH, 1),
     )
+    alone = method.config["distribute"] == "none"
     short = replace(
         phase,
-        epochs=MOST_EPOCHS,
+        epochs=MOST_EPOCHS if alone else SAME_EPOCHS,
         decay_epochs=(),
         # Over experts that were never trained a real rate might diverge.
         groups=tuple(
             replace(group, learning_rate=0.0) for group in phase.groups
         ),
     )
-    clock, kept = _Clock(len(few.train) // batch), _Unsaved()
+    seconds = STEADY_SECONDS if alone else math.inf
+    clock, kept = _Clock(len(few.train) // batch, seconds), _Unsaved()
     state = TrainingState(task.name)
     start = time.perf_counter()
     train_phase(short, method, task, few, state, kept, [clock])
@@ -158,11 +163,12 @@ class _Clock(keras.callbacks.Callback):
 
     Args:
         full: number of full batches an epoch.
+        most: seconds of the epochs after the first one, to end after.
     """
 
-    def __init__(self, full):
+    def __init__(self, full, most):
         super().__init__()
-        self.full = full
+        self.full, self.most = full, most
         self.epochs, self.steps, self.evaluations = [], [], []
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -189,5 +195,5 @@ class _Clock(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.epochs.append(time.perf_counter() - self._epoch)
-        if len(self.epochs) > 1 and sum(self.epochs[1:]) > STEADY_SECONDS:
+        if len(self.epochs) > 1 and sum(self.epochs[1:]) > self.most:
             self.model.stop_training = True

@@ -85,6 +85,8 @@ def test_at_full_size_boxes_are_stretched_and_only_mirrored(root):
     framing = birds.train.images.images.framing
     assert (framing.warp, framing.margin) == (True, 5)
     assert not paintings.train.images.images.framing.warp
+    assert birds.framing == {"warp": True, "margin": 5}
+    assert paintings.framing == {"margin": 5}
     assert len(paintings.test) == len(paintings.validation) == 2
 
 

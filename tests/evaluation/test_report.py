@@ -261,7 +261,8 @@ def test_command_resolves_to_the_same_recipe(tmp_path, method):
     config = load_recipe("digits5", method, {"seed": "7", "l2": "1e-3"})
     run = fake_run(tmp_path)
     run.settings |= {"method": method, "config": config}
-    words = shlex.split(training_command(run).text.replace("\\\n", ""))
+    command = training_command(run, [])
+    words = shlex.split(command.text.replace("\\\n", ""))
     changes = {
         word.removeprefix("--config.").partition("=")[0]: word.partition("=")[2]
         for word in words

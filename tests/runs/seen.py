@@ -6,14 +6,14 @@ import numpy as np
 from cckeras.data.sources import ArrayImages, Split, TaskData
 
 
-def small_network():
+def small_network(classes=2):
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 3))
     x = keras.layers.Rescaling(1 / 255)(image)
     x = keras.layers.Conv2D(5, 3, activation="relu", name="one")(x)
     x = keras.layers.Conv2D(6, 3, name="two")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(image, keras.layers.Dense(2, name="head")(x))
+    return keras.Model(image, keras.layers.Dense(classes, name="head")(x))
 
 
 def split(images, classes=2):

@@ -649,17 +649,12 @@ def test_forged_structures(networks, changes):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"method": "magic"},
-        {"method": "scratch"},
-    ],
-    ids=str,
+    ("method", "named"), [("magic", "magic"), ("scratch", WEIGHTS)]
 )
-def test_a_forged_method(networks, changes):
-    change_record(networks / RUN, **changes)
+def test_a_forged_method(networks, method, named):
+    change_record(networks / RUN, method=method)
     found = outcome(networks)
-    assert "magic" in found or WEIGHTS in found
+    assert named in found
     assert str(networks) in found
 
 

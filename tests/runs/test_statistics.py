@@ -10,7 +10,7 @@ from cckeras.benchmarks.digits5 import digits5
 from cckeras.data.sources import TaskData
 from cckeras.errors import InputError
 from cckeras.runs import statistics
-from cckeras.runs.gate import Discriminants
+from cckeras.runs.gate import Discriminants, make_gate
 from cckeras.runs.records import STATISTICS
 from cckeras.runs.run import Run
 from cckeras.runs.seeing import see_split, seeing_model
@@ -81,6 +81,70 @@ def test_temperatures_are_fitted_to_validation_images(rng, network):
     )
     wrong = measure(seeing, network, unsure, [])
     assert wrong.gate_temperature > found.gate_temperature
+
+
+def test_a_rare_class_is_looked_at(rng, monkeypatch):
+    """Images are spread over the split, and a class of one may lie between."""
+    monkeypatch.setattr(statistics, "IMAGES", 20)
+    network = small_network(3)
+    seeing = seeing_model(network)
+    data = task(rng, 0, 200)
+    labels = data.train.labels.copy()
+    labels[101] = 2
+    rare = dataclasses.replace(
+        data,
+        classes=("a", "b", "c"),
+        train=dataclasses.replace(data.train, labels=labels),
+    )
+    found = measure(seeing, network, rare, [])
+    assert found.discriminants.counts[2] == 1
+    assert found.discriminants.counts.sum() == 21
+
+
+def test_classes_of_held_images_alone_are_not_fitted_to(rng):
+    """Else their scores, as low as can be, would decide on the temperature."""
+    network = small_network(3)
+    seeing = seeing_model(network)
+    data = task(rng, 0, 40)
+    labels = data.train.labels.copy()
+    labels[5] = 2  # Every fifth image is held.
+    none = split(np.zeros((0, 8, 8, 3), np.uint8))
+    data = dataclasses.replace(data, classes=("a", "b", "c"), validation=none)
+    rare = dataclasses.replace(
+        data, train=dataclasses.replace(data.train, labels=labels)
+    )
+    usual = measure(seeing, network, data, [])
+    found = measure(seeing, network, rare, [])
+    assert found.gate_temperature == usual.gate_temperature
+
+
+def test_what_is_measured_late_is_centred_as_what_is_stored(
+    digits_run, monkeypatch
+):
+    """The first tasks of an old run lack statistics, its newest has them."""
+    opened = Run.open(digits_run.path)
+    data = digits5(opened.config)
+    method = opened.load()
+    model = method.task_model("two_three")
+    seeing = seeing_model(method.task_model("zero_one"))
+    last = {"two_three": measure(seeing, model, data.load("two_three"), [])}
+    monkeypatch.setattr(statistics, "stored_statistics", lambda run: last)
+    found = run_statistics(opened, method, data.load)
+    assert list(found) == ["zero_one", "two_three"]
+    made = gate_of(list(found.values()))
+    for start, name in ((0, "zero_one"), (2, "two_three")):
+        test = data.load(name).test
+        scores = made.scores(see_split(seeing, test))
+        assert (scores.argmax(1) == start + test.labels).mean() > 0.9
+
+
+def test_a_gate_wants_numbers_centred_alike(rng):
+    seen, labels = rng.normal(size=(20, 5)), np.arange(20) % 2
+    one = Discriminants.fit(seen, labels, 2)
+    other = Discriminants.fit(seen + 1, labels, 2)
+    with pytest.raises(ValueError, match="centre"):
+        make_gate([one, other], 0.1)
+    make_gate([one, Discriminants.fit(seen + 1, labels, 2, one)], 0.1)
 
 
 def test_labels_at_random_are_not_trusted(rng, network):

@@ -25,6 +25,7 @@ COMMAND = (
     "--config.epochs=2",
     "--config.decay_epochs=(1,)",
     f"--config.{START}",
+    "--config.settle_epochs=1",
     "--threads=1",
 )
 
