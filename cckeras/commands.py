@@ -7,9 +7,11 @@ import dataclasses
 import errno
 import importlib.util
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cckeras.allocator import keep_freed_memory
@@ -18,11 +20,22 @@ from cckeras.errors import CheckError, InputError, nearest
 
 def run_command(main: Callable[[list[str]], int | None]) -> None:
     """Run a command with the process's arguments and exit with its code."""
+    sys.unraisablehook = _interrupt_again
     code = exit_code(main, sys.argv[1:])
     sys.stderr.flush()
     # Data threads may still be inside a native library; ending here spares
     # them its teardown.
     os._exit(code)
+
+
+def _interrupt_again(dropped) -> None:
+    """Send a Ctrl-C once more where Python drops it: in a callback of its
+    garbage collector, which JAX has and TensorFlow loads, too."""
+    if issubclass(dropped.exc_type, KeyboardInterrupt):
+        soon = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        soon.start()
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def exit_code(
@@ -74,7 +87,9 @@ def _fail(code, text):
     return code
 
 
-def start_backend(threads: int = 0, distribute: str = "none") -> None:
+def start_backend(
+    threads: int = 0, distribute: str = "none", only: str | None = None
+) -> None:
     """Load Keras on the chosen backend with a number of threads, silently.
 
     The backend is `KERAS_BACKEND`, else TensorFlow, or JAX where TensorFlow
@@ -83,12 +98,18 @@ def start_backend(threads: int = 0, distribute: str = "none") -> None:
     Args:
         threads: 0 for all.
         distribute: as of `training.distribution.distributed`.
+        only: the one backend that will do.
 
     Raises:
-        InputError: if no backend is installed, or several processes are asked
-            for that cannot be had.
+        InputError: if no backend is installed, or another one is chosen than
+            will do, or several processes are asked for that cannot be had.
     """
     backend = os.environ.get("KERAS_BACKEND") or None
+    if only is not None and backend not in (only, None):
+        raise InputError(
+            f"Expected KERAS_BACKEND={only} for this command. Received: "
+            f"KERAS_BACKEND={backend}. Unset it."
+        )
     installed = [
         name
         for name in ("tensorflow", "jax")
@@ -203,6 +224,16 @@ def open_with_data(folder: str, data_dir: str | None):
     without = {own["name"] for own in run.records if own["data"] is None}
     return run, dataclasses.replace(
         whole, tasks=tuple(name for name in whole.tasks if name not in without)
+    )
+
+
+def changed_data(names: Sequence[str]) -> str:
+    """Return what to tell of tasks whose data are no longer those that they
+    were trained with."""
+    return (
+        f"note: other data than in training: {', '.join(names)}. Pictures that "
+        "were learned may be among those for the test now, and accuracies too "
+        "high; for figures to rely on, train a new run."
     )
 
 

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 NARROWEST = 80
-QUIET_SECONDS = 10.0
+# Before it, a command may have loaded Keras without a word.
+FIRST_SECONDS, QUIET_SECONDS = 3.0, 10.0
 
 
 def print_table(table: Table) -> None:
@@ -33,7 +34,7 @@ def telling() -> Iterator[Callable[[str], None]]:
     """Yield a function that tells, on standard error, what is being done.
 
     In a terminal it stands beside a spinner; elsewhere there is a line only
-    after every ten seconds. Print nothing inside: the spinner takes it.
+    after three seconds and then every ten. Print nothing inside: the spinner takes it.
     """
     console = Console(stderr=True)
     if console.is_terminal:
@@ -48,7 +49,9 @@ def telling() -> Iterator[Callable[[str], None]]:
         now = text
 
     def remind():
-        while not done.wait(QUIET_SECONDS):
+        seconds = FIRST_SECONDS
+        while not done.wait(seconds):
+            seconds = QUIET_SECONDS
             if now:
                 print(f"{now} ...", file=sys.stderr, flush=True)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 
 from cckeras.commands import (
+    changed_data,
     check_writable,
     open_learned,
     open_with_data,
@@ -24,14 +25,13 @@ from cckeras.commands import (
 from cckeras.errors import InputError
 from cckeras.flags import Flags
 
-SUMMARY = (
-    ("average accuracy (%)", "average_accuracy"),
-    ("the same, mean over finetuning's sources (%)", "mean_over_sources"),
-    ("forgetting (points)", "forgetting"),
-    ("backward transfer (points)", "backward_transfer"),
-    ("forward transfer (points)", "forward_transfer"),
-    ("task identified (%)", "task_identification"),
-)
+SUMMARY = {
+    "average\naccuracy": "average_accuracy",
+    "forgetting": "forgetting",
+    "backward\ntransfer": "backward_transfer",
+    "forward\ntransfer": "forward_transfer",
+    "task\nfound": "task_identification",
+}
 
 
 def main(arguments: list[str]) -> None:
@@ -97,37 +97,37 @@ def print_result(result: dict, published: dict | None) -> None:
     from rich.table import Table
 
     from cckeras.console import print_table
+    from cckeras.evaluation.task_free import DEFAULT_RULE, WITHOUT_STATISTICS
 
-    settings = {
-        "task given": result["task_incremental"],
-        **{f"task free,\n{n}": v for n, v in result["task_free"].items()},
-    }
-    for name in result["changed_data"]:
-        print(f"note: the data of task {name!r} differ from those in training")
-    tasks = Table(title="accuracy by task (%), after the last task")
-    tasks.add_column("task")
-    for column in settings:
-        tasks.add_column(column, justify="right")
+    given, rules = result["task_incremental"], result["task_free"]
+    if result["changed_data"]:
+        print(changed_data(result["changed_data"]))
+    columns = {"task given": given["accuracies"]}
+    for name in (DEFAULT_RULE, WITHOUT_STATISTICS):
+        if name in rules and len(columns) == 1:
+            columns[f"task free,\n{name}"] = rules[name]["accuracies"]
     if published:
-        tasks.add_column("published", justify="right")
-    for index, name in enumerate(result["tasks"]):
-        row = [f"{s['accuracies'][index]:.1f}" for s in settings.values()]
-        if published:
-            row.append(f"{published[name]:.1f}" if name in published else "-")
-        tasks.add_row(name, *row)
+        columns["published"] = [published.get(n) for n in result["tasks"]]
+    tasks = Table(title="accuracy by task (%), after the last task")
+    tasks.add_column("task", overflow="fold")
+    for column in columns:
+        tasks.add_column(column, justify="right", no_wrap=True)
+    for name, *row in zip(result["tasks"], *columns.values(), strict=True):
+        tasks.add_row(name, *(_decimal(value, 1) for value in row))
     print_table(tasks)
-    summary = Table(title="summary")
+    summary = Table(title="accuracies (%), the rest in points")
     summary.add_column("")
-    for column in settings:
-        summary.add_column(column, justify="right")
-    for label, key in SUMMARY:
-        values = [setting.get(key) for setting in settings.values()]
-        if not any(value is not None for value in values):
-            continue
-        summary.add_row(
-            label, *("-" if v is None else f"{v:.2f}" for v in values)
-        )
+    for column in SUMMARY:
+        summary.add_column(column, justify="right", no_wrap=True)
+    for name, row in {"task given": given, **rules}.items():
+        values = [row.get(key) for key in SUMMARY.values()]
+        summary.add_row(name, *(_decimal(value, 2) for value in values))
     print_table(summary)
+    if given["mean_over_sources"] is not None:
+        print(
+            "average accuracy, mean over finetuning's sources: "
+            f"{given['mean_over_sources']:.2f} %"
+        )
     if "total_gain" in result:
         gain = result["total_gain"]
         print(
@@ -135,6 +135,10 @@ def print_result(result: dict, published: dict | None) -> None:
             f"{len(gain['accuracies'])} tasks after the first: "
             f"{gain['points']:+.2f} points"
         )
+
+
+def _decimal(value, digits):
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
+import textwrap
 
 from absl import flags
 
 from cckeras.errors import InputError, nearest
+from cckeras.schemas import schema
 
 CONFIG_FLAG = re.compile(r"--?config\.([^=]+)(?:=(.*))?", re.DOTALL)
 MOST_THREADS = 1024
+WIDTH = 80
 
 
 class Flags:
@@ -111,10 +114,20 @@ class Flags:
             }.values(),
             key=lambda flag: flag.name,
         ):
-            default = f" [{flag.default}]" if flag.default else ""
-            lines.append(f"  --{flag.name:<12} {flag.help}{default}")
+            if flag.help:
+                lines.append(_described(flag))
         if self.configurable:
-            lines.append("  --config.KEY   change one value of the recipe")
+            keys = textwrap.fill(
+                ", ".join(schema("config")["properties"]),
+                WIDTH,
+                initial_indent="  ",
+                subsequent_indent="  ",
+            )
+            lines += [
+                "  --config.KEY   change one value of the recipe, of those of the",
+                "                 benchmark and method:",
+                keys,
+            ]
         return "\n".join(lines)
 
     def __getattr__(self, name):
@@ -157,16 +170,29 @@ class Flags:
         )
 
     def _unknown(self, name):
-        matches = nearest(name, list(self.values))
-        advice = (
-            " A value of the recipe is changed with --config.KEY=VALUE."
-            if self.configurable
-            else ""
-        )
+        matches, advice = nearest(name, list(self.values)), ""
+        if self.configurable:
+            advice = (
+                " A value of the recipe is changed with --config.KEY=VALUE."
+            )
+            if name in schema("config")["properties"]:
+                matches = f" Did you mean '--config.{name}'?"
         return InputError(
             f"Expected a flag of {self.command}. Received: --{name}."
             f"{matches}{advice} Try --help."
         )
+
+
+def _described(flag):
+    """Return a flag's lines of the help text."""
+    known = flag.default is not None and not flag.boolean
+    text = f"{flag.help} [{flag.default}]" if known else flag.help
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=f"  --{flag.name:<12} ",
+        subsequent_indent=" " * 17,
+    )
 
 
 class _Number(flags.ArgumentParser):

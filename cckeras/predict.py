@@ -41,12 +41,23 @@ def main(arguments: list[str]) -> None:
         "statistics max_probability",
     )
     options.add_text("format", "table", "what to print: table or json")
-    options.add_number("top", 1, "how many classes to name for a picture", 1)
+    options.add_number(
+        "top",
+        1,
+        "how many classes to name for a picture: the answer, then "
+        "by their probability in its task's network",
+        1,
+    )
     options.add_threads()
     folder, *given = options.parse(arguments)
     choose("--format", options.format, ("table", "json"))
     if options.rule is not None:
         choose("--rule", options.rule, RULES)
+        if options.task is not None:
+            raise InputError(
+                "Expected --task or --rule, which finds the task. Received: "
+                "both. Leave one out."
+            )
     check_writable(options.json)
     records = open_learned(folder)
     record = records.records[0]

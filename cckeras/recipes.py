@@ -31,6 +31,11 @@ def load_recipe(benchmark: str, method: str, changes: dict[str, str]) -> dict:
             chosen[key] = choose(f"--config.{key}", changes[key], values)
     config = module.get_config(method, **chosen)
     for key, text in changes.items():
+        if key not in config and key in schema("config")["properties"]:
+            raise InputError(
+                f"Expected a --config key of {method} on {benchmark}. "
+                f"Received: {key!r}, which only others have. Leave it out."
+            )
         choose("a --config key", key, sorted(config))
         config[key] = _convert(key, text, config[key])
     resolved = json.loads(config.to_json())

@@ -17,10 +17,11 @@ from cckeras.commands import (
     start_backend,
     write_json,
 )
+from cckeras.errors import CheckError
 from cckeras.flags import MOST_THREADS, Flags
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> None:
     """Run the command."""
     options = Flags("cckeras.verify", __doc__, ("RUN",))
     options.add_number(
@@ -89,12 +90,14 @@ def main(arguments: list[str]) -> int:
     )
     failed = [verdict.task for verdict in verdicts if not verdict.holds]
     if failed:
-        print(f"NOT as committed: {', '.join(failed)}")
-        return 1
+        raise CheckError(
+            f"Expected every task of {folder} as it was committed. Received: "
+            f"NOT as committed: {', '.join(failed)}. Restore what the table "
+            "names from a copy."
+        )
     print(
         f"every task is as it was committed ({len(verdicts)} of {len(verdicts)})"
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -87,6 +87,27 @@ def test_help_needs_no_keras():
     assert outcome.out.count("Flags:") == len(modules)
 
 
+def test_ctrl_c_is_not_lost_in_the_garbage_collector():
+    """Python drops what is raised in its callbacks; JAX has one."""
+    outcome = run_process(
+        "-c",
+        "import gc, os, signal, time\n"
+        "from cckeras.commands import run_command\n"
+        "def interrupt(phase, info):\n"
+        "    gc.callbacks.remove(interrupt)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "def main(arguments):\n"
+        "    gc.callbacks.append(interrupt)\n"
+        "    gc.collect()\n"
+        "    time.sleep(30)\n"
+        "run_command(main)\n",
+    )
+    assert outcome.code == 130
+    assert outcome.error == (
+        "error: interrupted; nothing is lost, run it again\n"
+    )
+
+
 # Names and recipes.
 
 
@@ -322,7 +343,7 @@ def test_evaluate_writes_json_and_report(digits_run, tmp_path):
     assert result["tasks"] == ["zero_one", "two_three"]
     assert list(result["task_free"]) == sorted(names.RULES)
     for rule in names.RULES:
-        assert f"{rule} ┃" in outcome.out
+        assert f"│ {rule} " in outcome.out
     for value in result["task_incremental"]["accuracies"]:
         assert f"{value:.1f}" in outcome.out
     report = copy / "report"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 import tempfile
@@ -65,13 +66,18 @@ def main(arguments: list[str]) -> None:
     options.add_switch("compare", "time plain networks beside the files")
     options.add_text("csv", None, "write the table to this file")
     options.add_text("plot", None, "draw the table into this .svg file")
-    options.add_switch("memory_of", "print one file's memory and end")
+    options.add_switch("memory_of", "")  # Of one file: for this tool itself.
     paths = [Path(path) for path in options.parse(arguments)]
     if options.memory_of:
         print(memory_gained(paths[0]))
         return
     for flag in ("csv", "json", "plot"):
         check_writable(getattr(options, flag), flag)
+    if options.plot is not None and not options.plot.endswith(".svg"):
+        raise InputError(
+            f"Expected --plot=FILE.svg. Received: {options.plot!r}. Name such "
+            "a file."
+        )
     from cckeras.console import telling
     from cckeras.export import metadata
 
@@ -79,7 +85,7 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, telling() as tell:
         if options.compare:
             tell("making plain networks")
-            start_backend()
+            start_backend(only="tensorflow")
             plain = plain_files(Path(folder), described[paths[0]])
             described = plain | described
         rows = measure(described, options.threads, options.rounds, tell)
@@ -122,6 +128,7 @@ def plain_files(folder: Path, like: dict) -> dict[Path, dict]:
             "tasks": [task],
             "identify": None,
             "model_bytes": len(model),
+            "model_sha256": hashlib.sha256(model).hexdigest(),
         }
         path = folder / f"{name}.tflite"
         path.write_bytes(metadata.append(model, description))
@@ -138,6 +145,7 @@ def measure(described, threads: int, rounds: int, progress) -> list[dict]:
 
     rng = np.random.default_rng(0)
     entries = []
+    names = [path.name for path in described]
     for path, description in described.items():
         progress(f"opening {path.name}")
         memory = memory_of(__file__, str(path), "--memory_of")
@@ -159,7 +167,7 @@ def measure(described, threads: int, rounds: int, progress) -> list[dict]:
                 opened.identify(image)
             first = time.perf_counter() - begin
             row = {
-                "file": path.name,
+                "file": path.name if names.count(path.name) == 1 else str(path),
                 "form": form,
                 "task": task,
                 "init_ms": 1000 * (ready - start),

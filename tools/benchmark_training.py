@@ -57,6 +57,7 @@ COLUMNS = (
 
 
 def main(arguments: list[str]) -> None:
+    """Run the tool."""
     flags = Flags("benchmark_training.py", HELP)
     flags.add_number(
         "threads", 1, "processor threads to compute with; 0: all", 0
@@ -64,7 +65,7 @@ def main(arguments: list[str]) -> None:
     flags.add_number("rounds", 20, "times that every variant is timed", 1)
     flags.add_text("only", None, "variants beside plain, as 'image20_*,fit'")
     flags.add_text("csv", None, "write the table to this file")
-    flags.add_text("memory_of", None, "print one variant's peak memory and end")
+    flags.add_text("memory_of", None, "")  # For this tool itself.
     flags.parse(arguments)
     for flag in ("csv", "json"):
         check_writable(getattr(flags, flag), flag)

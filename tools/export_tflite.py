@@ -7,6 +7,7 @@ import importlib.util
 from pathlib import Path
 
 from cckeras.commands import (
+    changed_data,
     check_writable,
     open_learned,
     open_with_data,
@@ -49,7 +50,7 @@ Example:
   python tools/export_tflite.py RUN --output=two.tflite --tasks=fish,flowers
   python tools/export_tflite.py RUN --output=all.tflite --identify
   python tools/export_tflite.py RUN --output=each.tflite --split
-  python tools/export_tflite.py RUN --output=fish.tflite --tasks=fish \
+  python tools/export_tflite.py RUN --output=fish.tflite --tasks=fish \\
       --target=mediapipe
 """
 TARGETS = ("litert", "mediapipe")
@@ -73,7 +74,9 @@ def main(arguments: list[str]) -> None:
     options.add_decimal(
         "max_accuracy_drop", 0.2, "points it may cost, on average", 0, 100
     )
-    options.add_number("rank", 1, "directions a layer of --routing=low_rank", 1)
+    options.add_number(
+        "rank", None, "directions a layer of --routing=low_rank; 1 if absent", 1
+    )
     options.add_switch("identify", "find the task of an image, too")
     options.add_switch("split", "write a file for each task")
     options.add_threads()
@@ -96,13 +99,14 @@ def main(arguments: list[str]) -> None:
         )
     if options.identify:
         check_identify(options, tasks)
+    check_routing(options)
     for package in ("tensorflow", "ai_edge_litert"):
         if importlib.util.find_spec(package) is None:
             raise InputError(
                 f"Expected the package {package} for exporting. Received: an "
                 "environment without it. Run pip install 'cckeras[export]'."
             )
-    start_backend(options.threads)
+    start_backend(options.threads, only="tensorflow")
     from cckeras.console import telling
     from cckeras.export.export import export_run
     from cckeras.export.options import Options
@@ -113,7 +117,7 @@ def main(arguments: list[str]) -> None:
         options.max_accuracy_drop,
         options.quantize,
         options.target,
-        options.rank,
+        options.rank or 1,
         options.identify,
     )
     outputs = {output: tasks}
@@ -131,6 +135,14 @@ def main(arguments: list[str]) -> None:
     write_json(options.json, schema, result)
     for file, result in zip(outputs, results, strict=True):
         print_result(result, file)
+    changed = [
+        name
+        for name in tasks
+        if name in data.tasks
+        and data.load(name).fingerprint() != run.record(name)["data"]
+    ]
+    if changed:
+        print(changed_data(changed))
 
 
 def check_output(text: str | None) -> Path:
@@ -163,6 +175,28 @@ def chosen_tasks(text: str, records) -> list[str]:
                 "twice. Leave one out."
             )
     return [r["name"] for r in records.records if r["name"] in names]
+
+
+def check_routing(options) -> None:
+    """Check that a flag about routing is not one that would be ignored.
+
+    Raises:
+        InputError: if it is.
+    """
+    if options.rank is not None and options.routing != "low_rank":
+        raise InputError(
+            "Expected --rank with --routing=low_rank. Received: "
+            f"--routing={options.routing}. Change that, or leave --rank out."
+        )
+    if options.target == "mediapipe" and options.routing in (
+        "exact",
+        "low_rank",
+    ):
+        raise InputError(
+            "Expected --routing=auto or folded for --target=mediapipe, which "
+            f"takes plain networks. Received: --routing={options.routing}. "
+            "Leave it out."
+        )
 
 
 def check_identify(options, tasks: list[str]) -> None:

@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
     task = chosen_task(options.task, open_learned(folder))
     check_environment()
     os.environ["TF_USE_LEGACY_KERAS"] = "1"  # The toolkit asks for it.
-    start_backend(options.threads)
+    start_backend(options.threads, only="tensorflow")
     from cckeras.console import telling
     from cckeras.export.fine_tuning import Recipe
     from cckeras.export.quantize_aware import better, quantize_task

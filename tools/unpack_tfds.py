@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ SOURCES = {
 
 
 def main(arguments: list[str]) -> None:
+    """Run the tool."""
     flags = Flags("unpack_tfds.py", HELP)
     flags.add_text("task", None, f"one of {', '.join(SOURCES)}")
     flags.add_text("output", None, "folder DIR, in which the task's is made")
@@ -88,6 +90,14 @@ def main(arguments: list[str]) -> None:
                 f"Expected {folder} not to be there yet. Received: a folder. "
                 "Delete it, or choose another --output."
             )
+    there = next(
+        path for path in (root, *root.resolve().parents) if path.exists()
+    )
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(
+            f"Expected --output={root} to be a folder that can be made. "
+            f"Received: {there}, where it cannot. Choose another."
+        )
     start_backend()
     with telling() as tell:
         tell(f"preparing {source.name}")

@@ -46,5 +46,5 @@ def gain_over(evaluation: dict, run: RunRecords, reference: RunRecords) -> dict:
         "reference": str(reference.path),
         "method": reference.settings["method"],
         "accuracies": dict(zip(later, others, strict=True)),
-        "points": round(total_gain(ours, others), 4),
+        "points": round(total_gain(ours, others), 4) + 0.0,
     }

@@ -110,10 +110,16 @@ def export_run(
 
 def _data(run, benchmark, name):
     record = run.record(name)
-    if record["data"] is None and name not in benchmark.tasks:
-        size = run.config["image_size"]
-        return TaskData.without_images(record["classes"], size)
-    return benchmark.load(name)
+    if name in benchmark.tasks:
+        return benchmark.load(name)
+    if record["phases"]:
+        raise InputError(
+            f"Expected the data of task {name!r}. Received: --data_dir without "
+            "it. Give the folder used in training, or leave the task out with "
+            "--tasks."
+        )
+    size = run.config["image_size"]
+    return TaskData.without_images(record["classes"], size)
 
 
 def _compare(run, path, description, method, forms, finder, data, progress):

@@ -6,6 +6,7 @@ for theirs from the end. So the file stays one file (docs/export.md).
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -70,4 +71,10 @@ def read(path: Path) -> dict:
             f"format {version}. Update cckeras."
         )
     check_schema("tflite", metadata, path)
+    model = content[: metadata["model_bytes"]]
+    if hashlib.sha256(model).hexdigest() != metadata["model_sha256"]:
+        raise InputError(
+            f"Expected {path} to be as it was exported. Received: a damaged "
+            "file (the model's SHA-256 differs). Export it again."
+        )
     return metadata

@@ -13,7 +13,7 @@ COLUMNS = (
     "images",
     "epochs",
     "steps",
-    "multiply-adds/step",
+    "multiply-adds\na step",
     "time",
     "on disk",
 )

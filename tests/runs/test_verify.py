@@ -41,7 +41,7 @@ def command(path, tmp_path, capsys):
     """Return exit code, standard output and JSON of the command."""
     file = tmp_path / "verify.json"
     code = exit_code(verify.main, [str(path), f"--json={file}"])
-    printed = capsys.readouterr().out
+    printed = "".join(capsys.readouterr())
     return code, printed, json.loads(file.read_text())
 
 

@@ -61,6 +61,15 @@ def test_it_takes_one_task(digits_run, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("routing", ["exact", "low_rank"])
+def test_it_takes_plain_networks(digits_run, tmp_path, routing):
+    words = "--tasks=two_three", f"--routing={routing}"
+    done = export(digits_run, tmp_path / "one.tflite", *words)
+    assert done.code == 2
+    assert f"--routing={routing}" in done.error
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not PYTHON.exists(), reason="needs make env-mediapipe")
 def test_mediapipe_answers_as_keras_does(digits_run, exported, tmp_path):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from cckeras.benchmarks import BENCHMARKS
 from cckeras.benchmarks.digits5 import digits5
 from cckeras.export import folding, forms, metadata
 from cckeras.export.runtime import ExportedTasks
@@ -249,8 +250,41 @@ BAD = {
     "twice": (("--tasks=zero_one,zero_one",), "name a task once"),
     "drop": (("--max_accuracy_drop=much",), "to be a number in 0..100"),
     "rank": (("--rank=0",), "--rank"),
+    "rank of none": (("--rank=2",), "--rank with --routing=low_rank"),
     "nan": (("--max_accuracy_drop=nan",), "to be a number in 0..100"),
 }
+
+
+def test_another_backend_is_refused(three, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    done = call(three, f"--output={tmp_path / 'a.tflite'}")
+    assert done.code == 2
+    assert "KERAS_BACKEND=jax. Unset it." in done.error
+
+
+def test_a_task_whose_data_are_not_there(three, tmp_path, monkeypatch):
+    fewer = dataclasses.replace(digits5(recipe()), tasks=NAMES[:2])
+    monkeypatch.setitem(BENCHMARKS, "digits5", lambda *_: fewer)
+    done = call(three, f"--output={tmp_path / 'a.tflite'}")
+    assert done.code == 2
+    assert f"data of task {NAMES[2]!r}" in done.error
+    assert "--data_dir" in done.error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_data_than_in_training_are_told(three, tmp_path, monkeypatch):
+    real = digits5(recipe())
+
+    def load(name):
+        data = real.load(name)
+        rest = data.train.subset(np.arange(len(data.train) - 1))
+        return dataclasses.replace(data, train=rest)
+
+    changed = dataclasses.replace(real, load=load)
+    monkeypatch.setitem(BENCHMARKS, "digits5", lambda *_: changed)
+    done = call(three, f"--output={tmp_path / 'a.tflite'}", "--tasks=zero_one")
+    assert done.code == 0, done.error
+    assert "note: other data than in training: zero_one." in done.out
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -33,6 +33,9 @@ DAMAGED = {
     "cut": lambda content: content[: len(content) // 2],
     "no model": lambda content: b"\0" * 1000 + content[-3000:],
     "plain model": lambda content: content[: content.index(b"PK\3\4")],
+    "a flipped bit": lambda content: (
+        content[:5000] + bytes([content[5000] ^ 1]) + content[5001:]
+    ),
     "newer": lambda content: metadata.append(
         b"", {**json.loads(_entry(content)), "format": 99}
     ),
