@@ -54,6 +54,7 @@ Example:
       --target=mediapipe
 """
 TARGETS = ("litert", "mediapipe")
+NOTHING = "-"
 # More layers than this are not named one by one.
 MANY = 6
 
@@ -225,36 +226,44 @@ def print_result(result: dict, output: Path) -> None:
 
     from cckeras.console import print_table
 
-    table = Table(title=str(output))
-    table.add_column("task")
-    table.add_column("form")
-    table.add_column("signature")
-    for column in (
-        "validation,\nexact",
-        "validation,\nthis form",
-        "cost, exact",
-        "cost,\nthis form",
-        "test,\nKeras",
-        "test,\nfile",
-        "largest\ndifference",
-    ):
-        table.add_column(column, justify="right")
+    rows = []
     for task in result["tasks"]:
         parity = task["parity"]
         measured = task["validation_accuracy"]
         index = "" if task["index"] is None else f", task={task['index']}"
-        table.add_row(
-            task["name"],
-            form_of(task),
-            task["signature"] + index,
-            _percent(measured.get("exact")),
-            _percent(measured.get(task["form"])),
-            _multiple(task["cost"].get("exact")),
-            _multiple(task["cost"].get(task["form"])),
-            _percent(parity["keras_accuracy"]),
-            _percent(parity["accuracy"]),
-            f"{parity['difference']:.1g}" if parity["images"] else "-",
+        rows.append(
+            {
+                "task": task["name"],
+                "form": form_of(task),
+                "signature": task["signature"] + index,
+                "validation,\nexact": _percent(measured.get("exact")),
+                "validation,\nthis form": _percent(measured.get(task["form"])),
+                "cost,\nexact": _multiple(task["cost"].get("exact")),
+                "cost,\nthis form": _multiple(task["cost"].get(task["form"])),
+                "test,\nKeras": _percent(parity["keras_accuracy"]),
+                "test,\nfile": _percent(parity["accuracy"]),
+                "largest\ndifference": f"{parity['difference']:.1g}"
+                if parity["images"]
+                else NOTHING,
+            }
         )
+    table = Table(title=str(output))
+    # Of constant tasks no form was measured.
+    shown = [
+        column
+        for column in rows[0]
+        if any(row[column] != NOTHING for row in rows)
+    ]
+    for column in shown:
+        number = column not in ("task", "form", "signature")
+        table.add_column(
+            column,
+            justify="right" if number else "left",
+            no_wrap=number,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(row[column] for column in shown))
     print_table(table)
     if found := result["identify"]:
         print(
@@ -281,11 +290,11 @@ def form_of(task: dict) -> str:
 
 
 def _multiple(value):
-    return "-" if value is None else f"{value:.2f}"
+    return NOTHING if value is None else f"{value:.2f}"
 
 
 def _percent(value):
-    return "-" if value is None else f"{value:.1f} %"
+    return NOTHING if value is None else f"{value:.1f} %"
 
 
 if __name__ == "__main__":
