@@ -65,8 +65,8 @@ class RunProgress:
 
     def measure(self, epoch: int, seconds: float) -> None:
         """Take the duration of an epoch (numbered from 1) into the estimate."""
-        # A phase's first epoch includes compiling: it counts only until
-        # another has been seen.
+        # A phase's first epoch includes compiling an evaluation: it counts
+        # only until another has been seen.
         if epoch == 2 or self.seconds_per_epoch is None:
             self.seconds_per_epoch = seconds
         elif epoch > 2:
@@ -115,9 +115,15 @@ class _Shown(keras.callbacks.Callback):
         self.title = title
         self.shown = 0.0
         self.started = time.monotonic()
+        self.compiled = False
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self.compiled:
+            # What the first step of all took says nothing of later ones.
+            self.started, self.compiled = time.monotonic(), True
 
     def on_epoch_end(self, epoch, logs=None):
         now = time.monotonic()
