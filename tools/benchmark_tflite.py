@@ -55,6 +55,18 @@ COLUMNS = (
     "model_size_mb",
     "outside_xnnpack",
 )
+# Two narrow tables, for terminals of 80 columns.
+TABLES = {
+    "calls": ("file", "form", "task", "ratio", "median_ms", "p5_ms", "p95_ms"),
+    "opening and size": (
+        "file",
+        "form",
+        "init_ms",
+        "first_inference_ms",
+        "memory_mb",
+        "model_size_mb",
+    ),
+}
 INNER = 3  # Runs in a row; the first of them finds cold caches and counts not.
 
 
@@ -240,27 +252,22 @@ def show(rows: list[dict]) -> None:
 
     from cckeras.console import print_table
 
-    table = Table(title=f"ratio: to {rows[0]['file']}")
-    for column in ("file", "form", "task"):
-        table.add_column(column)
-    numbers = (
-        "ratio",
-        "median_ms",
-        "p5_ms",
-        "p95_ms",
-        "init_ms",
-        "first_inference_ms",
-        "memory_mb",
-        "model_size_mb",
-    )
-    for column in numbers:
-        table.add_column(column.replace("_", " "), justify="right")
-    for row in rows:
-        table.add_row(
-            *(row[column] for column in ("file", "form", "task")),
-            *(f"{row[column]:.2f}" for column in numbers),
-        )
-    print_table(table)
+    for title, columns in TABLES.items():
+        table = Table(title=f"{title}; ratio to {rows[0]['file']}")
+        for column in columns:
+            text = isinstance(rows[0][column], str)
+            table.add_column(
+                column.replace("_", "\n", 1).replace("_", " "),
+                justify="left" if text else "right",
+                no_wrap=not text,
+                overflow="fold",
+            )
+        for row in rows:
+            values = [row[column] for column in columns]
+            table.add_row(
+                *(x if isinstance(x, str) else f"{x:.2f}" for x in values)
+            )
+        print_table(table)
 
 
 def draw(path: Path, rows: list[dict]) -> None:

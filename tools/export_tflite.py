@@ -55,6 +55,16 @@ Example:
 """
 TARGETS = ("litert", "mediapipe")
 NOTHING = "-"
+# Two narrow tables, for terminals of 80 columns.
+FORM_COLUMNS = ("task", "form", "signature", "cost,\nexact", "cost,\nthis form")
+ACCURACY_COLUMNS = (
+    "task",
+    "validation,\nexact",
+    "validation,\nthis form",
+    "test,\nKeras",
+    "test,\nfile",
+    "largest\ndifference",
+)
 # More layers than this are not named one by one.
 MANY = 6
 
@@ -222,8 +232,6 @@ def check_identify(options, tasks: list[str]) -> None:
 
 def print_result(result: dict, output: Path) -> None:
     """Print a row for each task."""
-    from rich.table import Table
-
     from cckeras.console import print_table
 
     rows = []
@@ -247,24 +255,8 @@ def print_result(result: dict, output: Path) -> None:
                 else NOTHING,
             }
         )
-    table = Table(title=str(output))
-    # Of constant tasks no form was measured.
-    shown = [
-        column
-        for column in rows[0]
-        if any(row[column] != NOTHING for row in rows)
-    ]
-    for column in shown:
-        number = column not in ("task", "form", "signature")
-        table.add_column(
-            column,
-            justify="right" if number else "left",
-            no_wrap=number,
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*(row[column] for column in shown))
-    print_table(table)
+    print_table(_table(str(output), rows, FORM_COLUMNS))
+    print_table(_table("accuracy", rows, ACCURACY_COLUMNS))
     if found := result["identify"]:
         print(
             f"identify: class {_percent(found['accuracy'])}, task "
@@ -279,6 +271,27 @@ def print_result(result: dict, output: Path) -> None:
         f"{result['oldest_runtime']} or newer; outside XNNPACK: "
         f"{left_out or 'nothing'}"
     )
+
+
+def _table(title, rows, columns):
+    """Return a table of some columns: of those that have something to show,
+    since of constant tasks no form was measured."""
+    from rich.table import Table
+
+    table = Table(title=title)
+    shown = [
+        column
+        for column in columns
+        if any(row[column] != NOTHING for row in rows)
+    ]
+    for column in shown:
+        if column in ("task", "form", "signature"):
+            table.add_column(column, overflow="fold", min_width=10)
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[column] for column in shown))
+    return table
 
 
 def form_of(task: dict) -> str:
