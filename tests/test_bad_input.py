@@ -804,7 +804,7 @@ def test_training_that_ended_goes_on(
         patch.setattr(files, "write", failing_write)
         outcome = run(train.main, *words)
     assert outcome.code == code
-    progress, line = outcome.error.splitlines()
+    *_, progress, line = outcome.error.splitlines()
     assert "task 1 zero_one" in progress
     assert line.startswith("error: ")
     assert says in line
@@ -865,7 +865,8 @@ def test_an_interrupted_process(place):
         env=environment(),
     )
     with process:
-        assert "epoch 1/1000" in process.stderr.readline()
+        # On a slow machine it tells first what it is doing.
+        assert any("epoch 1/1000" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -77,7 +77,9 @@ def phase():
 
 
 def timed(machine, data):
-    method = types.SimpleNamespace(config={"batch_size": BATCH})
+    method = types.SimpleNamespace(
+        config={"batch_size": BATCH, "distribute": "none"}
+    )
     return time_phase(phase(), method, Task("a", 1, ("a",)), data)
 
 
