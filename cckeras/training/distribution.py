@@ -77,6 +77,11 @@ def distributed(kind: str) -> Iterator[None]:
             yield
         finally:
             keras.distribution.set_distribution(None)
+        if JOBS in os.environ:
+            import jax
+
+            # Waits for the others, which would not outlive the first process.
+            jax.distributed.shutdown()
     else:
         import tensorflow as tf
 
