@@ -182,10 +182,12 @@ def check_writable(path: str | None, flag: str = "json") -> None:
             f"Expected --{flag}={path} to be a file. Received: a folder. Name a "
             "file in it."
         )
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+    missing = not target.parent.is_dir()
+    if missing or not os.access(target.parent, os.W_OK):
         raise InputError(
             f"Expected --{flag}={path} in a writable folder. Received: "
-            f"{target.parent}, which is not. Choose another file."
+            f"{target.parent}, which is {'no folder' if missing else 'not'}. "
+            "Choose another file."
         )
 
 

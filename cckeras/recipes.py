@@ -59,9 +59,10 @@ def check_recipe(config: dict) -> None:
             expected = f"one of {', '.join(error.validator_value)}"
         else:
             expected = error.schema.get("description", error.message)
+        received = config[key] if key else error.instance
         raise InputError(
             f"Expected --config.{key} to be {expected}. Received: "
-            f"{error.instance!r}.{hint}"
+            f"{received!r}.{hint}"
         ) from error
     epochs = config["decay_epochs"]
     if epochs != sorted(set(epochs)):

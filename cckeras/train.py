@@ -157,10 +157,11 @@ def _flags() -> Flags:
 
 def _learned(options, config, folder):
     """Return the names of the tasks that an existing run has; refuse one that
-    began with another configuration before any data are read."""
-    from cckeras.runs.records import RUN, RunRecords
+    began with another configuration, and a folder that is not a run's, before
+    any data are read."""
+    from cckeras.runs.records import RunRecords, is_unused
 
-    if not (folder / RUN).is_file():
+    if is_unused(folder):
         return []
     records = RunRecords.open(folder)
     records.check_same(options.method, options.benchmark, config)

@@ -157,7 +157,12 @@ LINES = [
     bad_line("rate of zero", "--config.learning_rate=0", "above 0", "0.0"),
     bad_line("batch too small", "--config.batch_size=1", "2..65536"),
     bad_line("tuple too short", "--config.mean=0.5", "three numbers", "[0.5]"),
-    bad_line("tuple out of range", "--config.std=(0,1,1)", "--config.std", "0"),
+    bad_line(
+        "tuple out of range",
+        "--config.std=(0,1,1)",
+        "--config.std",
+        "[0, 1, 1]",
+    ),
     bad_line(
         "epochs out of order", "--config.decay_epochs=(8,5)", "order", "(8, 5)"
     ),
@@ -181,7 +186,9 @@ LINES = [
     bad_line("path as task", "--tasks=../zero_one", "'../zero_one'"),
     bad_line("parent folder as task", "--tasks=..", "'..'"),
     bad_line("no task", "--tasks=", "no name"),
-    bad_line("no json folder", "--json=no/x.json", "--json=no/x.json"),
+    bad_line(
+        "no json folder", "--json=no/x.json", "--json=no/x.json", "no folder"
+    ),
     bad_line("json is a folder", "--json=.", "--json=. to be a file"),
     case("verify nothing", verify.main, "", "cckeras.verify with RUN", "none"),
     case("verify two runs", verify.main, "{run} {run}", "RUN"),
@@ -368,11 +375,19 @@ TRAINED = [
         prepare=FOLDERS["not ours"][0],
     ),
     case(
+        "cost of what is not a run",
+        train.main,
+        "--run_dir=copy --dry_run",
+        "run.json",
+        "'copy'",
+        prepare=FOLDERS["not ours"][0],
+    ),
+    case(
         "run_dir is a file",
         train.main,
         "--run_dir=copy",
-        "--run_dir=copy",
-        "exists",
+        "'copy'",
+        "not a folder",
         prepare=FOLDERS["file"][0],
     ),
     case(

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from PIL import Image
 
 from cckeras.commands import run_command, start_backend, write_json
 from cckeras.console import telling
+from cckeras.data.prepared_set import prepared_set
 from cckeras.errors import InputError, choose
 from cckeras.flags import Flags
 
@@ -32,6 +32,10 @@ Example:
   python tools/unpack_tfds.py --task=flowers --output=DIR
   python tools/unpack_tfds.py --task=imagenet50_32 --output=DIR --tfds_dir=TFDS
 """
+ADVICE = (
+    "Download it where there is a network, or put your own pictures into "
+    "DIR/<task>/<train|test>/<class>/."
+)
 QUALITY = 95
 # JPEG would change every pixel of such a picture.
 TINY = 64
@@ -115,7 +119,7 @@ def unpack(
     source: Source, task: str, root: Path, tfds_dir: str | None, tell
 ) -> dict[str, int]:
     """Write the pictures; return `{split: how many}`."""
-    builder = _prepared(source, tfds_dir)
+    builder = prepared_set(source.name, tfds_dir, ADVICE)
     names = _class_names(builder)
     placed = _places(source, task, names)
     counts = {}
@@ -141,25 +145,6 @@ def _folders(task, source, root):
     from cckeras.benchmarks.imagenet50_5 import TASKS
 
     return [root / name for name in (TASKS if source.published else (task,))]
-
-
-def _prepared(source, tfds_dir):
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder(source.name, data_dir=tfds_dir)
-    try:
-        with contextlib.redirect_stdout(None):
-            builder.download_and_prepare()
-    # Whatever a download or a missing archive raises.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            f"Expected TensorFlow Datasets to prepare {source.name} in "
-            f"{builder.data_dir}. Received: {reason}. Download it where there "
-            "is a network, or put your own pictures into "
-            "DIR/<task>/<train|test>/<class>/."
-        ) from error
-    return builder
 
 
 def _examples(builder, split) -> Iterator[dict]:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-import socket
 import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from cckeras.data.prepared_set import prepared_set
 from cckeras.errors import InputError
 
 ARCHIVE = "cifar-100-python.tar.gz"
 ARCHIVE_MD5 = "eb9058c3a382ffc7106e4002c42a8d85"
 NPZ = "cifar100.npz"
-HOST = ("www.cs.toronto.edu", 443)
 SIZES = {"train": 50_000, "test": 10_000}
 
 
@@ -92,32 +91,24 @@ def _from_archive(path):
 
 
 def _from_tfds(data_dir):
-    advice = (
-        f"Put {NPZ} or {ARCHIVE} into a folder and name it with --data_dir."
+    builder = prepared_set(
+        "cifar100",
+        data_dir,
+        f"Put {NPZ} or {ARCHIVE} into a folder and name it with --data_dir.",
     )
+    import tensorflow_datasets as tfds
+
+    parts = []
     try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise InputError(
-            "Expected CIFAR-100 in --data_dir, or the package "
-            "tensorflow-datasets to download it (pip install "
-            f"'cckeras[tfds]'). Received: neither. {advice}"
-        ) from error
-    try:
-        builder = tfds.builder("cifar100", data_dir=data_dir)
-        if not builder.is_prepared():
-            # Else the downloader would try for minutes.
-            socket.create_connection(HOST, timeout=10).close()
-        builder.download_and_prepare()
-        parts = []
         for part in SIZES:
             table = tfds.as_numpy(builder.as_dataset(split=part, batch_size=-1))
             parts += [table["image"], table["label"].astype(np.int64)]
+    # Whatever TensorFlow finds damaged.
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            "Expected CIFAR-100 to be downloadable by TensorFlow Datasets. "
-            f"Received: {type(error).__name__}: {reason}. {advice}"
+            f"Expected the prepared set in {builder.data_dir} to be whole. "
+            f"Received: {type(error).__name__}: {reason}. Delete that folder."
         ) from error
     return _checked(Cifar100(*parts), builder.data_dir)
 

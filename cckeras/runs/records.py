@@ -14,6 +14,7 @@ from safetensors.numpy import load
 
 from cckeras.errors import InputError, choose
 from cckeras.runs import files
+from cckeras.runs.lock import NAME as LOCK
 from cckeras.runs.reading import check_seal, foreign, read_checked, read_json
 from cckeras.schemas import check_schema
 from cckeras.task import Task, check_task_names
@@ -180,6 +181,17 @@ class RunRecords:
                 f"logits {logits.dtype} {logits.shape}",
             )
         return probe
+
+
+def is_unused(path: Path) -> bool:
+    """Return whether a run can begin in a folder: it is missing, or empty but
+    for what a run that was killed while it was being created leaves."""
+    if not path.is_dir():
+        return not path.exists()
+    names = {entry.name for entry in path.iterdir()}
+    left = {name for name in names if not name.startswith(files.TEMPORARY)}
+    made = [*path.glob(f"{TASKS}/*"), *path.glob(f"{TRAINING}/*")]
+    return left <= {LOCK, "logs", TASKS, TRAINING} and not made
 
 
 def _read_last(path: Path) -> str | None:

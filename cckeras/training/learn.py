@@ -12,8 +12,7 @@ from cckeras.errors import CheckError, InputError
 from cckeras.methods.base import Method, PhaseResult
 from cckeras.runs import files
 from cckeras.runs.environment import environment
-from cckeras.runs.lock import NAME as LOCK
-from cckeras.runs.records import TASKS, TRAINING, Probe
+from cckeras.runs.records import TASKS, TRAINING, Probe, is_unused
 from cckeras.runs.run import Run, network_record
 from cckeras.runs.statistics import first_seeing, measure, stored_statistics
 from cckeras.runs.unforgetting import (
@@ -232,17 +231,8 @@ def open_or_create(
         InputError: if the folder holds something else, or a run of another
             method, benchmark or configuration (the keys are named).
     """
-    if not path.exists() or _is_unused(path):
+    if is_unused(path):
         return Run.create(path, method, benchmark, config)
     run = Run.open(path)
     run.check_same(method, benchmark, config)
     return run
-
-
-def _is_unused(path):
-    """Return whether a folder is empty, but for what a run that was killed
-    while it was being created leaves."""
-    names = {entry.name for entry in path.iterdir()}
-    left = {name for name in names if not name.startswith(files.TEMPORARY)}
-    made = [*path.glob(f"{TASKS}/*"), *path.glob(f"{TRAINING}/*")]
-    return left <= {LOCK, "logs", TASKS, TRAINING} and not made

@@ -157,7 +157,9 @@ def test_a_missing_folder_is_an_input_error(tmp_path):
 
 def test_an_empty_folder_without_tfds_is_an_input_error(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(InputError, match=r"tensorflow-datasets.*--data_dir"):
+    with pytest.raises(
+        InputError, match=r"tensorflow-datasets.*cifar100.*--data_dir"
+    ):
         load_cifar100(tmp_path)
 
 
