@@ -7,35 +7,24 @@ import dataclasses
 import errno
 import importlib.util
 import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cckeras.allocator import keep_freed_memory
 from cckeras.errors import CheckError, InputError, nearest
+from cckeras.interrupts import keep_interrupts
 
 
 def run_command(main: Callable[[list[str]], int | None]) -> None:
     """Run a command with the process's arguments and exit with its code."""
-    sys.unraisablehook = _interrupt_again
+    keep_interrupts()
     code = exit_code(main, sys.argv[1:])
     sys.stderr.flush()
     # Data threads may still be inside a native library; ending here spares
     # them its teardown.
     os._exit(code)
-
-
-def _interrupt_again(dropped) -> None:
-    """Send a Ctrl-C once more where Python drops it: in a callback of its
-    garbage collector, which JAX has and TensorFlow loads, too."""
-    if issubclass(dropped.exc_type, KeyboardInterrupt):
-        soon = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-        soon.start()
-    else:
-        sys.__unraisablehook__(dropped)
 
 
 def exit_code(
