@@ -87,12 +87,18 @@ def _pictures(folder, wanted):
         if name not in SPLITS:
             raise InputError(
                 f"Expected only {', '.join(SPLITS)} in {folder}. Received: "
-                f"{path}.{nearest(name, SPLITS)} Rename it or move it away."
+                f"{path}.{nearest(name, SPLITS)} Rename it, or, if it is a "
+                f"class, move it into {folder / 'train'}."
             )
     if "train" not in splits:
+        text = f"Expected the folder {folder / 'train'}. Received: "
+        if any(is_picture(path) for path in folder.iterdir()):
+            raise InputError(
+                f"{text}pictures in {folder} itself. If it is a class, move it "
+                f"into {folder.parent / 'TASK' / 'train'}."
+            )
         raise InputError(
-            f"Expected the folder {folder / 'train'}. Received: a task "
-            "without it. Put a folder for each class there."
+            f"{text}a task without it. Put a folder for each class there."
         )
     classes = {name: sub_folders(path) for name, path in splits.items()}
     _check_classes(folder, classes)

@@ -222,6 +222,17 @@ def test_a_task_without_train_leaves_the_others(root):
     fails(root, root / "a/train", "without it")
 
 
+def test_classes_where_tasks_are_expected(tmp_path):
+    make(tmp_path, cat=3, dog=3)
+    place = f"move it into {tmp_path / 'TASK/train'}"
+    fails(tmp_path, f"pictures in {tmp_path / 'dog'}", place, task="dog")
+
+
+def test_classes_where_splits_are_expected(tmp_path):
+    make(tmp_path, a__cat=3, a__dog=3)
+    fails(tmp_path, tmp_path / "a/cat", f"move it into {tmp_path / 'a/train'}")
+
+
 @pytest.mark.parametrize("left", [0, 1])
 def test_fewer_than_two_classes(tmp_path, left):
     make(tmp_path, **{f"a__train__{i}": 3 for i in range(left)})
