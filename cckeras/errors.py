@@ -13,6 +13,11 @@ class CheckError(Exception):
     """A check failed (something changed that must not): exit code 1."""
 
 
+def reason(error: Exception) -> str:
+    """Return an exception of a library as part of one line: type and text."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
 def nearest(name: str, known) -> str:
     """Return `" Did you mean 'x'?"` for the closest known name, or nothing."""
     import difflib

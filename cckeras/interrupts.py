@@ -1,4 +1,4 @@
-"""Ctrl-C where native code would lose it, or crash of it."""
+"""Ctrl-C where native code would lose it or crash."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cckeras.data.prepared_set import prepared_set
-from cckeras.errors import InputError
+from cckeras.errors import InputError, reason
 
 ARCHIVE = "cifar-100-python.tar.gz"
 ARCHIVE_MD5 = "eb9058c3a382ffc7106e4002c42a8d85"
@@ -105,10 +105,9 @@ def _from_tfds(data_dir):
             parts += [table["image"], table["label"].astype(np.int64)]
     # Whatever TensorFlow finds damaged.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"Expected the prepared set in {builder.data_dir} to be whole. "
-            f"Received: {type(error).__name__}: {reason}. Delete that folder."
+            f"Received: {reason(error)}. Delete that folder."
         ) from error
     return _checked(Cifar100(*parts), builder.data_dir)
 

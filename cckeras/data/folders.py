@@ -87,8 +87,8 @@ def _pictures(folder, wanted):
         if name not in SPLITS:
             raise InputError(
                 f"Expected only {', '.join(SPLITS)} in {folder}. Received: "
-                f"{path}.{nearest(name, SPLITS)} Rename it, or, if it is a "
-                f"class, move it into {folder / 'train'}."
+                f"{path}.{nearest(name, SPLITS)} Rename it, move it away, "
+                f"or, if it is a class, into {folder / 'train'}."
             )
     if "train" not in splits:
         text = f"Expected the folder {folder / 'train'}. Received: "

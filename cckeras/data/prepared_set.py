@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
-from cckeras.errors import InputError
+from cckeras.data.network import check_network
+from cckeras.errors import InputError, reason
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
-PORTS = {"http": 80, "https": 443}
-SECONDS = 10
-# Of a finished download, beside it.
+# Beside every finished download.
 DOWNLOADED = "downloads/**/*.INFO"
 
 
@@ -50,42 +46,20 @@ def prepared_set(
     try:
         builder = tfds.builder(name, data_dir=data_dir)
         if not builder.is_prepared() and _needs_network(builder):
-            _check_network(builder)
+            check_network(builder.url_infos)
         with contextlib.redirect_stdout(None):
             builder.download_and_prepare()
     # Whatever a download, a missing archive or an unknown format raises.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"Expected TensorFlow Datasets to download and prepare {name}. "
-            f"Received: {type(error).__name__}: {reason}. {advice}"
+            f"Received: {reason(error)}. {advice}"
         ) from error
     return builder
 
 
 def _needs_network(builder):
-    """Return whether nothing of a set was downloaded, or put there by hand."""
+    """Return whether there is nothing yet that a set could be made from."""
     folder = Path(builder.data_dir).parents[builder.info.full_name.count("/")]
-    return not (
-        builder.MANUAL_DOWNLOAD_INSTRUCTIONS
-        or getproxies()
-        or any(folder.glob(DOWNLOADED))
-    )
-
-
-def _check_network(builder):
-    """Raise an OSError if none of the hosts that have a set can be reached:
-    the downloader would try for minutes."""
-    urls = [urlsplit(url) for url in builder.url_infos]
-    failed = None
-    for host, port in {
-        (url.hostname, url.port or PORTS[url.scheme]) for url in urls
-    }:
-        try:
-            socket.create_connection((host, port), timeout=SECONDS).close()
-        except OSError as error:
-            failed = error
-        else:
-            return
-    if failed is not None:
-        raise failed
+    by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS is not None
+    return not by_hand and not any(folder.glob(DOWNLOADED))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cckeras.errors import InputError
+from cckeras.errors import InputError, reason
 
 # The format before PyTorch 1.6: pickles of these two numbers, of the writer's
 # sizes, of the tensors and of the storages' keys; then for each storage an
@@ -89,7 +89,7 @@ def parse_torch_file(content: bytes, name: str) -> dict[str, np.ndarray]:
     except Exception as error:
         raise InputError(
             f"Expected {name} to hold PyTorch tensors in the format before "
-            f"1.6. Received: {_one_line(error)}. Use the original file."
+            f"1.6. Received: {reason(error)}. Use the original file."
         ) from error
 
 
@@ -152,7 +152,3 @@ def _part(storage, tensor):
         [stride * storage.itemsize for stride in strides],
         writeable=False,
     ).copy()
-
-
-def _one_line(error):
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import keras
 import numpy as np
 
 from cckeras.backbones.factory import NORM_EPSILON
-from cckeras.errors import InputError
+from cckeras.data.network import check_network
+from cckeras.errors import InputError, reason
 from cckeras.training.tensor_file import Tensor, TensorFile, damaged
 
 EPSILON = 1.001e-5
@@ -162,15 +162,12 @@ def download_imagenet() -> Iterator[dict[str, Tensor]]:
     kept = folder / "models" / DOWNLOAD.rpartition("/")[2]
     try:
         if not kept.exists():
-            # Else the downloader would try for minutes.
-            request = urllib.request.Request(DOWNLOAD, method="HEAD")
-            urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+            check_network([DOWNLOAD])
         model = keras.applications.ResNet50(classifier_activation=None)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise InputError(
             "Expected ImageNet weights of ResNet50, which Keras downloads. "
-            f"Received: {type(error).__name__}: {reason}. Put {DOWNLOAD} into "
+            f"Received: {reason(error)}. Put {DOWNLOAD} into "
             f"{kept.parent}, or name a weights file by --config.pretrained=FILE."
         ) from error
     tensors = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from cckeras.errors import InputError
+from cckeras.errors import InputError, reason
 
 DAMAGED = "a damaged or truncated file"
 AGAIN = "Fetch or save it again."
@@ -151,8 +151,7 @@ def open_safetensors(path: Path) -> Iterator[dict[str, Tensor]]:
 def damaged(path, error: Exception, name: str | None = None) -> InputError:
     """Return the error for a file, or a tensor of it, that cannot be read."""
     what = f"the tensor {name!r} of {path}" if name else f"{path}"
-    reason = " ".join(str(error).split())[:200]
     return InputError(
-        f"Expected {what} to be readable. Received: {DAMAGED} ({reason}). "
+        f"Expected {what} to be readable. Received: {DAMAGED} ({reason(error)}). "
         f"{AGAIN}"
     )

@@ -163,6 +163,23 @@ def test_an_empty_folder_without_tfds_is_an_input_error(tmp_path, monkeypatch):
         load_cifar100(tmp_path)
 
 
+def test_a_damaged_prepared_set_is_an_input_error(monkeypatch):
+    class Damaged:
+        data_dir = "sets/cifar100"
+
+        def as_dataset(self, split, batch_size):
+            raise OSError(f"corrupted\nrecord in {split}")
+
+    pytest.importorskip("tensorflow_datasets")
+    monkeypatch.setattr(
+        "cckeras.data.cifar100.prepared_set", lambda *_: Damaged()
+    )
+    with pytest.raises(
+        InputError, match=r"sets/cifar100 .*OSError: corrupted record in train"
+    ):
+        load_cifar100(None)
+
+
 def test_one_hundred_sorted_fine_classes_in_twenty_sorted_tasks():
     assert len(TASKS) == 20
     assert list(TASKS) == sorted(TASKS)

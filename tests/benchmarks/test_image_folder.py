@@ -230,7 +230,8 @@ def test_classes_where_tasks_are_expected(tmp_path):
 
 def test_classes_where_splits_are_expected(tmp_path):
     make(tmp_path, a__cat=3, a__dog=3)
-    fails(tmp_path, tmp_path / "a/cat", f"move it into {tmp_path / 'a/train'}")
+    place = f"if it is a class, into {tmp_path / 'a/train'}"
+    fails(tmp_path, tmp_path / "a/cat", place)
 
 
 @pytest.mark.parametrize("left", [0, 1])

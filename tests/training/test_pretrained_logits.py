@@ -143,7 +143,7 @@ def test_without_a_network_one_line_says_what_to_do(tmp_path, monkeypatch):
         raise OSError("no route\nto host")
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(keras_weights.urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
     with pytest.raises(
         InputError, match=r"^Expected ImageNet weights.*no route to host\. Put "
     ):
